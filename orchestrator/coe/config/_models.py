@@ -1,0 +1,117 @@
+"""The configuration as pydantic models. Settings of plugins are checked against the plugin's own model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from coe.contracts import Capability, ExpertKind
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerConfig(Strict):
+    """How the gateway listens and how long it waits."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8642, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    max_body_mb: PositiveFloat = Field(default=20, description="Largest request body, in MB.")
+    request_timeout_s: PositiveFloat = Field(
+        default=600, description="Longest time for one request, fallbacks included."
+    )
+    drain_timeout_s: PositiveFloat = Field(
+        default=30, description="After SIGTERM, how long running requests may finish."
+    )
+    extra_fields: frozenset[str] = Field(
+        default=frozenset(), description="Fields beyond OpenAI's that are passed to experts unread."
+    )
+
+
+class PluginsConfig(Strict):
+    """Which installed distributions may be imported."""
+
+    allow: tuple[str, ...] = Field(default=(), description="Distributions to trust besides coe's own.")
+
+
+class CardConfig(Strict):
+    """Facts about an expert, laid over what its plugin says. See `coe.contracts.Card`."""
+
+    kind: ExpertKind | None = None
+    capabilities: frozenset[Capability] | None = None
+    context_window: PositiveInt | None = None
+    params_b: PositiveFloat | None = None
+    active_params_b: PositiveFloat | None = None
+    input_usd_per_mtok: float | None = Field(default=None, ge=0)
+    output_usd_per_mtok: float | None = Field(default=None, ge=0)
+    domains: tuple[str, ...] | None = None
+    license: str | None = None
+    locality: Literal["local", "remote"] | None = None
+    description: str | None = None
+
+
+class PluginSettings(BaseModel):
+    """A block whose `kind` names a plugin; the other keys are that plugin's settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str = Field(description="Name of the plugin, as `coe plugins list` shows it.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plugin's own keys, not yet checked."""
+        return dict(self.model_extra or {})
+
+
+class ExpertConfig(PluginSettings):
+    """One expert of the pool."""
+
+    card: CardConfig = CardConfig()
+    routable: bool = Field(
+        default=True, description="False: only a base for other experts, or asked for by name."
+    )
+
+
+class RouterConfig(PluginSettings):
+    """One router. Its name is a virtual model that clients put in `model`."""
+
+    experts: tuple[str, ...] | None = Field(
+        default=None, description="Experts it may choose; all routable ones by default."
+    )
+
+
+class CacheConfig(Strict):
+    """The decision cache: memory first, then Redis."""
+
+    enabled: bool = True
+    memory_entries: PositiveInt = Field(default=10_000, description="Decisions kept in this process.")
+    ttl_s: PositiveFloat = Field(default=3600, description="How long a decision is kept.")
+    redis_url: str | None = Field(
+        default=None, description="redis:// or rediss:// URL; decisions are shared through it."
+    )
+    redis_timeout_ms: PositiveFloat = Field(default=5, description="After this, a lookup counts as a miss.")
+
+
+class BreakerConfig(Strict):
+    """When an expert that keeps failing is left alone."""
+
+    failures: PositiveInt = Field(default=5, description="Failures in a row that open the breaker.")
+    open_s: PositiveFloat = Field(
+        default=10, description="How long it stays open before one request may try again."
+    )
+
+
+class Config(Strict):
+    """A whole configuration file."""
+
+    version: Literal[1] = 1
+    server: ServerConfig = ServerConfig()
+    plugins: PluginsConfig = PluginsConfig()
+    experts: dict[str, ExpertConfig] = Field(min_length=1)
+    routers: dict[str, RouterConfig] = Field(min_length=1)
+    cache: CacheConfig = CacheConfig()
+    breaker: BreakerConfig = BreakerConfig()

@@ -1,0 +1,391 @@
+"""The whole plugin contract: what an expert, a router, an embedder and a cache must be.
+
+Plugins import this module, `coe.errors` and `coe.wire`, and nothing else of coe. It does no I/O and imports
+nothing heavy; numpy and pydantic appear in annotations only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+from coe.wire import ChatRequest, Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+Capability = Literal["chat", "stream", "tools", "vision", "json_schema", "score", "embed"]
+ExpertKind = Literal["model", "prompt", "adapter", "reward", "composite"]
+GENERAL = "general"
+"""The category that always exists: where a prompt goes when the classifier does not know."""
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+# --- experts -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """An expert's declared facts.
+
+    Attributes:
+        name: its name in the pool.
+        kind: what sort of thing answers.
+        capabilities: what it can serve; checked before any score.
+        context_window: tokens of prompt and completion together; None when unknown.
+        params_b, active_params_b: billions of parameters, in all and active per token.
+        input_usd_per_mtok, output_usd_per_mtok: list price, USD per million tokens.
+        domains: free words that describe what it is good at.
+        license: SPDX id of the weights or terms, where known.
+        locality: `local` when prompts stay on this machine.
+        description: one sentence for people.
+    """
+
+    name: str
+    kind: ExpertKind = "model"
+    capabilities: frozenset[Capability] = frozenset({"chat", "stream"})
+    context_window: int | None = None
+    params_b: float | None = None
+    active_params_b: float | None = None
+    input_usd_per_mtok: float | None = None
+    output_usd_per_mtok: float | None = None
+    domains: tuple[str, ...] = ()
+    license: str | None = None
+    locality: Literal["local", "remote"] = "remote"
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What travels with one request.
+
+    Attributes:
+        tenant: whose request it is; the hard partition of caches and budgets.
+        request_id: id of the request, also the decision id.
+        deadline: when the caller stops waiting, in seconds of `clock`.
+        clock: monotonic seconds.
+        traceparent: W3C trace context to pass on, if any.
+
+    Cancellation is asyncio's: when the caller goes away the expert's task is cancelled.
+    """
+
+    tenant: str
+    request_id: str
+    deadline: float
+    clock: Callable[[], float]
+    traceparent: str | None = None
+
+    def remaining_s(self) -> float:
+        """Seconds until the deadline; negative when it has passed."""
+        return self.deadline - self.clock()
+
+
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """An expert's answer: either one JSON `body` or `chunks`, an iterator of SSE bytes.
+
+    Attributes:
+        body: the chat.completion object as JSON bytes, when not streamed.
+        chunks: SSE bytes, ending with `data: [DONE]\\n\\n`, when streamed. Each piece holds whole or part
+            events; the first piece holds at least one whole event. Closing the iterator cancels the call.
+        usage: tokens, when known; a streaming expert may fill it in when its stream ends.
+    """
+
+    body: bytes | None = None
+    chunks: AsyncIterator[bytes] | None = None
+    usage: Usage | None = None
+
+
+@runtime_checkable
+class Expert(Protocol):
+    """Anything that answers a chat."""
+
+    @property
+    def card(self) -> Card:
+        """Its declared facts."""
+        ...
+
+    async def complete(self, request: ChatRequest, context: Context) -> Reply:
+        """Answer. Raises an `ExpertError` of coe.errors; for a stream, before its first chunk."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what it holds. Called once, after the last request."""
+        ...
+
+
+@runtime_checkable
+class RewardExpert(Protocol):
+    """Anything that scores chats."""
+
+    @property
+    def card(self) -> Card:
+        """Its declared facts; capabilities hold `score`."""
+        ...
+
+    async def score(
+        self, chats: Sequence[Sequence[Mapping[str, Any]]], context: Context
+    ) -> NDArray[np.float32]:
+        """Reward of each chat (a list of messages ending with the answer): float32[n], higher is better."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """An expert that needs time before its first answer: a server to launch, weights to load."""
+
+    @property
+    def awake(self) -> bool:
+        """Whether it can answer at once."""
+        ...
+
+    async def start(self) -> None:
+        """Make it awake. Idempotent. Raises `ExpertUnavailable` with the reason."""
+        ...
+
+
+# --- routing -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFact:
+    """Name and description of a tool that the request offers."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What routing may look at. Everything else of a request is invisible to a router.
+
+    Attributes:
+        text: the last user turn.
+        tools: the tools on offer.
+        required: capabilities that an expert must have to serve the request.
+        tokens: estimated tokens of prompt and requested completion together.
+        sticky_expert: the expert that the caller's session is with, if any.
+    """
+
+    text: str
+    tools: tuple[ToolFact, ...] = ()
+    required: frozenset[Capability] = frozenset({"chat"})
+    tokens: int = 0
+    sticky_expert: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertState:
+    """One expert as routing sees it."""
+
+    card: Card
+    healthy: bool = True
+    awake: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """An immutable snapshot of the experts that may be chosen.
+
+    Attributes:
+        experts: by name, in the order of the configuration.
+        digest: hash of all that a router may depend on; part of the decision cache's key.
+    """
+
+    experts: Mapping[str, ExpertState]
+    digest: str
+
+
+class Reason(StrEnum):
+    """Why the chosen expert was chosen. A closed list: dashboards depend on it."""
+
+    CATEGORY = "category"
+    """The best eligible expert of the prompt's category."""
+    UNCERTAIN = "uncertain"
+    """The classifier did not know: the best eligible expert of `general`."""
+    AWAKE = "awake"
+    """An awake expert within the tolerance of a better one that sleeps."""
+    SESSION = "session"
+    """The session's expert, still eligible."""
+    REQUESTED = "requested"
+    """The caller named the expert; nothing was routed."""
+    ONLY_ELIGIBLE = "only_eligible"
+    """No other expert can serve the request."""
+    UNMAPPED = "unmapped"
+    """No expert of the category's list is eligible: the first eligible of the pool."""
+    ROUTER_FAILED = "router_failed"
+    """The router raised: the first eligible of the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """An expert in the order of preference; `score` is its expected score in 0..1 when the map has one."""
+
+    expert: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """An expert that could not serve the request, and why, in words."""
+
+    expert: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The outcome of one routing. A pure function of features, pool view and router revision.
+
+    Attributes:
+        expert: the chosen expert.
+        ranked: eligible experts by preference, the chosen one first: fallback goes down this list.
+        reason: why.
+        category: the prompt's category; `general` when uncertain.
+        probabilities: the most probable categories with calibrated probabilities, highest first.
+        uncertainty: 0 (sure) .. 1 (no idea).
+        excluded: experts that could not serve the request.
+        revision: of the router that decided.
+    """
+
+    expert: str
+    ranked: tuple[Ranked, ...]
+    reason: Reason
+    category: str = GENERAL
+    probabilities: tuple[tuple[str, float], ...] = ()
+    uncertainty: float = 0.0
+    excluded: tuple[Excluded, ...] = ()
+    revision: str = ""
+
+
+class Router(Protocol):
+    """Features and a pool view in, a decision out. Pure: no I/O, no clock, no hidden randomness."""
+
+    @property
+    def revision(self) -> str:
+        """Hash of everything that a decision depends on besides its arguments."""
+        ...
+
+    def route(self, features: Features, view: PoolView) -> Decision:
+        """Decide. `view` holds eligible experts only, at least one."""
+        ...
+
+    def route_batch(self, features: Sequence[Features], view: PoolView) -> list[Decision]:
+        """Decide for many at once; the same decisions as `route` one by one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Calibrated probabilities float32[n, c] over categories, and uncertainty float32[n] in 0..1."""
+
+    probabilities: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+
+
+class Classifier(Protocol):
+    """Prompt features to calibrated category probabilities (the first step of the two-step router)."""
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the columns of `probabilities`, without `general`."""
+        ...
+
+    def classify(self, features: Sequence[Features]) -> Classification:
+        """Classify n prompts."""
+        ...
+
+
+class Embedder(Protocol):
+    """Text to vectors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash that changes whenever the vectors would."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32[n, dim], rows of unit norm (or zero for a text without any known token)."""
+        ...
+
+
+class DecisionCache(Protocol):
+    """Where decisions are kept. Never raises for a missing or unreachable store: that is a miss."""
+
+    async def get(self, key: bytes) -> Decision | None:
+        """The decision stored under the key, or None."""
+        ...
+
+    async def set(self, key: bytes, decision: Decision, ttl_s: float) -> None:
+        """Keep the decision for `ttl_s` seconds."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+# --- plugins -----------------------------------------------------------------------------------------------
+
+
+class Build(Protocol):
+    """What a plugin may ask the host for while it is built."""
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths of the configuration start from."""
+        ...
+
+    def card(self, defaults: Card) -> Card:
+        """The expert's card: the plugin's `defaults` with the user's `card:` keys laid over them."""
+        ...
+
+    def expert(self, name: str) -> Expert:
+        """Another expert of the pool, built first. Raises `ConfigError` for an unknown name or a cycle."""
+        ...
+
+    def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
+        """An embedder by its entry-point name. Raises `PluginError` or `ConfigError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin(Generic[T_co]):
+    """What an entry point of coe.experts, coe.routers, coe.embedders or coe.caches returns when called.
+
+    Attributes:
+        settings: pydantic model of the plugin's keys in the configuration; unknown keys are rejected by coe.
+        create: `(name, settings, build)` to the expert, router, embedder or cache. Called once per
+            configured name; it must not touch the network.
+        description: one line for `coe plugins list`.
+    """
+
+    settings: type[BaseModel]
+    create: Callable[[str, Any, Build], T_co] = field(repr=False)
+    description: str = ""
+
+
+GROUPS: Mapping[str, str] = {
+    "coe.experts": "expert",
+    "coe.routers": "router",
+    "coe.embedders": "embedder",
+    "coe.caches": "cache",
+    "coe.commands": "command",
+}
+"""Entry-point groups and the word for one member of each."""

@@ -1,0 +1,167 @@
+"""Every error that coe raises, as one small tree.
+
+CoeError
+├── UserError              you made a mistake: printed without a traceback
+│   ├── ConfigError        a configuration file or setting is wrong
+│   ├── PluginError        a plugin is missing, not allowed or broken
+│   └── ArtifactError      a saved artifact is corrupt or does not fit
+├── RequestError           this request cannot be served as asked (4xx)
+│   ├── InvalidRequest     a field is wrong
+│   ├── RequestTooLarge    the body is larger than the limit
+│   ├── ModelNotFound      nobody of that name
+│   └── NoEligibleExpert   nobody in the pool can serve it
+└── ExpertError            an expert failed
+    ├── ExpertUnavailable  refused, reset, 5xx, breaker open
+    ├── ExpertTimeout      did not answer in time
+    ├── ExpertOverloaded   asked us to slow down
+    ├── ExpertProtocolError  answered something that is not the protocol
+    └── ExpertRejected     refused this very request; another try would not help
+
+`code` is stable: clients and scripts may depend on it. `status` is the HTTP status that the gateway
+answers with. `retryable` says whether the next ranked expert may be asked.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CoeError(Exception):
+    """Root of the tree. `hint` is one sentence on how to mend it."""
+
+    code: ClassVar[str] = "internal_error"
+    status: int = 500
+    type: ClassVar[str] = "server_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class UserError(CoeError):
+    """The user can mend it; shown without a traceback."""
+
+
+class ConfigError(UserError):
+    """A configuration file, key or environment variable is wrong."""
+
+    code = "config_invalid"
+
+
+class PluginError(UserError):
+    """A plugin is missing, not on the allow-list, or failed to load."""
+
+    code = "plugin_unavailable"
+
+
+class ArtifactError(UserError):
+    """A saved artifact is corrupt, from another schema, or made with another embedder."""
+
+    code = "artifact_refused"
+
+
+class RequestError(CoeError):
+    """The request cannot be served as asked. `param` names the field."""
+
+    code = "invalid_request"
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+class InvalidRequest(RequestError):
+    """A field has the wrong type or value, or is unknown."""
+
+
+class RequestTooLarge(RequestError):
+    """The body is larger than `server.max_body_mb`."""
+
+    code = "request_too_large"
+    status = 413
+
+
+class ModelNotFound(RequestError):
+    """The `model` is neither a virtual model nor an expert."""
+
+    code = "model_not_found"
+    status = 404
+
+
+class NoEligibleExpert(RequestError):
+    """No expert of the pool can serve the request; the message says which requirement excluded whom."""
+
+    code = "no_eligible_expert"
+    status = 422
+
+
+class ExpertError(CoeError):
+    """An expert failed. `expert` is its name in the pool."""
+
+    code = "expert_failed"
+    status = 502
+    type = "expert_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        expert: str | None = None,
+        retry_after_s: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.expert = expert
+        self.retry_after_s = retry_after_s
+
+
+class ExpertUnavailable(ExpertError):
+    """Refused or reset the connection, answered 5xx, or its breaker is open."""
+
+    code = "expert_unavailable"
+    status = 503
+    retryable = True
+
+
+class ExpertTimeout(ExpertError):
+    """Did not answer within the deadline."""
+
+    code = "expert_timeout"
+    status = 504
+    retryable = True
+
+
+class ExpertOverloaded(ExpertError):
+    """Answered 429; `retry_after_s` is what it asked for."""
+
+    code = "expert_overloaded"
+    status = 429
+    retryable = True
+
+
+class ExpertProtocolError(ExpertError):
+    """Answered something that is not the OpenAI protocol."""
+
+    code = "expert_protocol_error"
+    retryable = True
+
+
+class ExpertRejected(ExpertError):
+    """Refused this request with a 4xx of its own. `status` is the expert's."""
+
+    code = "expert_rejected"
+    type = "invalid_request_error"
+
+    def __init__(
+        self, message: str, *, status: int, expert: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message, expert=expert)
+        self.status = status
+        self.param = param

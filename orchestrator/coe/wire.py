@@ -1,0 +1,242 @@
+"""OpenAI wire types: what crosses HTTP, and nothing else.
+
+A request is kept twice: `payload`, the parsed JSON object that experts forward untouched but for the
+fields they must set, and `body`, the typed and validated view that coe reads.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from coe.errors import InvalidRequest
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class Part(msgspec.Struct):
+    """One part of a message's content: text, image_url, input_audio, file or refusal."""
+
+    type: str
+    text: str | None = None
+
+
+class Message(msgspec.Struct):
+    """One message. Fields that coe does not read (name, tool_call_id …) stay in the payload."""
+
+    role: Role
+    content: str | list[Part] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class FunctionSpec(msgspec.Struct):
+    """The function of a tool: coe reads name and description."""
+
+    name: str
+    description: str | None = None
+
+
+class Tool(msgspec.Struct):
+    """A tool the model may call. `function` is absent for tools of other types."""
+
+    type: str
+    function: FunctionSpec | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """What shape the answer must have."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """Options of a streamed answer."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Body of `POST /v1/chat/completions`: every field of OpenAI's API and the common sampling extensions.
+
+    A field that is listed here but typed `Any` is passed through unread.
+    """
+
+    model: str
+    messages: list[Message] = msgspec.field(default_factory=list[Message])
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    seed: int | None = None
+    user: str | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    functions: Any | UnsetType = UNSET
+    function_call: Any | UnsetType = UNSET
+    audio: Any | UnsetType = UNSET
+    modalities: Any | UnsetType = UNSET
+    metadata: Any | UnsetType = UNSET
+    store: Any | UnsetType = UNSET
+    prediction: Any | UnsetType = UNSET
+    reasoning_effort: Any | UnsetType = UNSET
+    service_tier: Any | UnsetType = UNSET
+    verbosity: Any | UnsetType = UNSET
+    web_search_options: Any | UnsetType = UNSET
+    safety_identifier: Any | UnsetType = UNSET
+    prompt_cache_key: Any | UnsetType = UNSET
+    prompt_cache_retention: Any | UnsetType = UNSET
+    # Sampling extensions that vLLM, llama.cpp, Ollama and SGLang understand.
+    top_k: Any | UnsetType = UNSET
+    min_p: Any | UnsetType = UNSET
+    repetition_penalty: Any | UnsetType = UNSET
+    length_penalty: Any | UnsetType = UNSET
+    stop_token_ids: Any | UnsetType = UNSET
+    include_stop_str_in_output: Any | UnsetType = UNSET
+    ignore_eos: Any | UnsetType = UNSET
+    min_tokens: Any | UnsetType = UNSET
+    skip_special_tokens: Any | UnsetType = UNSET
+    prompt_logprobs: Any | UnsetType = UNSET
+    add_generation_prompt: Any | UnsetType = UNSET
+    continue_final_message: Any | UnsetType = UNSET
+    chat_template_kwargs: Any | UnsetType = UNSET
+    structured_outputs: Any | UnsetType = UNSET
+    guided_json: Any | UnsetType = UNSET
+    guided_regex: Any | UnsetType = UNSET
+    guided_choice: Any | UnsetType = UNSET
+    guided_grammar: Any | UnsetType = UNSET
+    priority: Any | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A validated chat completion request.
+
+    Attributes:
+        body: the typed view that coe reads.
+        payload: the JSON object as received; forwarded by experts, never changed in place.
+    """
+
+    body: ChatBody
+    payload: dict[str, Any]
+
+
+FIELDS: frozenset[str] = frozenset(field.name for field in msgspec.structs.fields(ChatBody))
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"unknown field `(?P<name>.*)`$")
+_MISSING = re.compile(r"missing required field `(?P<name>.*)`$")
+
+
+def parse_chat(raw: bytes, extra_fields: Collection[str] = ()) -> ChatRequest:
+    """Parse and validate the body of a chat completion.
+
+    Args:
+        raw: the body as received, JSON in UTF-8.
+        extra_fields: top-level fields beyond `ChatBody`'s that are passed through unread.
+
+    Raises:
+        InvalidRequest: not JSON, a wrong type, or an unknown field; `param` names the field.
+    """
+    try:
+        payload: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+    return chat_request(payload, extra_fields)
+
+
+def chat_request(payload: Any, extra_fields: Collection[str] = ()) -> ChatRequest:
+    """Validate a parsed chat completion body. Raises `InvalidRequest` like `parse_chat`."""
+    if not isinstance(payload, dict):
+        raise InvalidRequest(f"The body must be a JSON object, not {_json_type(payload)}.")
+    fields = cast("dict[str, Any]", payload)
+    known = (
+        {key: value for key, value in fields.items() if key not in extra_fields} if extra_fields else fields
+    )
+    try:
+        body = msgspec.convert(known, ChatBody)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    if not body.messages:
+        raise InvalidRequest("`messages` must hold at least one message.", param="messages")
+    return ChatRequest(body, fields)
+
+
+def _explain(error: str) -> InvalidRequest:
+    """Turn msgspec's message into one that names the field the way OpenAI's API does."""
+    match = _PATH.match(error)
+    what, path = (match["what"], match["path"] or "") if match else (error, "")
+    if unknown := _UNKNOWN.search(what):
+        name = unknown["name"]
+        param = f"{path}.{name}" if path else name
+        close = difflib.get_close_matches(name, FIELDS, n=1)
+        hint = (
+            f"Did you mean `{close[0]}`?" if close else "List it in `server.extra_fields` to pass it through."
+        )
+        return InvalidRequest(f"Unknown field `{param}`.", param=param, hint=hint)
+    if missing := _MISSING.search(what):
+        param = f"{path}.{missing['name']}" if path else missing["name"]
+        return InvalidRequest(f"Missing required field `{param}`.", param=param)
+    return InvalidRequest(f"Wrong value in `{path}`: {what}." if path else f"{what}.", param=path or None)
+
+
+def _json_type(value: Any) -> str:
+    names: dict[str, str] = {"list": "an array", "str": "a string", "bool": "a boolean", "NoneType": "null"}
+    return names.get(type(value).__name__, "a number")
+
+
+class ErrorDetail(msgspec.Struct, kw_only=True):
+    """The inside of an error envelope."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorEnvelope(msgspec.Struct):
+    """OpenAI's error envelope."""
+
+    error: ErrorDetail
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """Tokens of one completion."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ModelInfo(msgspec.Struct, kw_only=True):
+    """One row of `GET /v1/models`."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "coe"
+    coe: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class ModelList(msgspec.Struct):
+    """`GET /v1/models`."""
+
+    data: list[ModelInfo]
+    object: Literal["list"] = "list"
