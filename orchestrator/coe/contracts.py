@@ -6,7 +6,7 @@ nothing heavy; numpy and pydantic appear in annotations only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -89,17 +89,17 @@ class Context:
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """An expert's answer: either one JSON `body` or `chunks`, an iterator of SSE bytes.
+    """An expert's answer: either one JSON `body` or `chunks`, a generator of SSE bytes.
 
     Attributes:
         body: the chat.completion object as JSON bytes, when not streamed.
         chunks: SSE bytes, ending with `data: [DONE]\\n\\n`, when streamed. Each piece holds whole or part
-            events; the first piece holds at least one whole event. Closing the iterator cancels the call.
+            events; the first piece holds at least one whole event. Closing the generator cancels the call.
         usage: tokens, when known; a streaming expert may fill it in when its stream ends.
     """
 
     body: bytes | None = None
-    chunks: AsyncIterator[bytes] | None = None
+    chunks: AsyncGenerator[bytes, None] | None = None
     usage: Usage | None = None
 
 

@@ -179,6 +179,21 @@ def chat_request(payload: Any, extra_fields: Collection[str] = ()) -> ChatReques
     return ChatRequest(body, fields)
 
 
+def message_text(message: Message) -> str:
+    """The text of a message; parts are joined by line breaks, images and the like left out."""
+    if isinstance(message.content, str):
+        return message.content
+    return "\n".join(part.text for part in message.content or () if part.text)
+
+
+def last_user_text(body: ChatBody) -> str:
+    """The text of the last user turn; empty when there is none."""
+    for message in reversed(body.messages):
+        if message.role == "user":
+            return message_text(message)
+    return ""
+
+
 def _explain(error: str) -> InvalidRequest:
     """Turn msgspec's message into one that names the field the way OpenAI's API does."""
     match = _PATH.match(error)

@@ -1,0 +1,180 @@
+"""A pool of connections to one server."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from urllib.parse import urlsplit
+
+from coe.errors import ConfigError
+from coe.experts._http._connection import Broken, Connection
+
+
+class Response:
+    """A reply whose headers have arrived. Close it, or read it to its end.
+
+    Attributes:
+        status: HTTP status.
+        headers: lower-case names to values, as bytes.
+    """
+
+    def __init__(self, client: HttpClient, connection: Connection) -> None:
+        self._client = client
+        self._connection = connection
+        self.status = connection.status
+        self.headers: Mapping[bytes, bytes] = connection.headers
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """The whole body. Raises `Broken`, also when it is larger than the limit."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while piece := await self._connection.read_some():
+                pieces.append(piece)
+                size += len(piece)
+                if size > limit_bytes:
+                    raise Broken(f"the reply is larger than {limit_bytes} bytes")
+        finally:
+            self.close()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self, idle_timeout_s: float) -> AsyncGenerator[bytes, None]:
+        """The body as it arrives. Raises `Broken`; `Silent` after `idle_timeout_s` without a byte."""
+        loop = asyncio.get_running_loop()
+        connection = self._connection
+        try:
+            while True:
+                timer = loop.call_later(idle_timeout_s, connection.abort_idle)
+                try:
+                    piece = await connection.read_some()
+                finally:
+                    timer.cancel()
+                if not piece:
+                    return
+                yield piece
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back when the reply is complete; else end it, which cancels the call."""
+        self._client.release(self._connection)
+
+
+class HttpClient:
+    """POSTs to one server over pooled keep-alive connections.
+
+    Args:
+        base_url: http:// or https:// URL; its path is a prefix of every request's path.
+        headers: sent with every request.
+        connect_timeout_s: for a new connection, TLS included.
+        max_idle: idle connections kept.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        connect_timeout_s: float = 5.0,
+        max_idle: int = 256,
+    ) -> None:
+        url = urlsplit(base_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ConfigError(f"`{base_url}` is not an http:// or https:// URL.")
+        self._host = url.hostname
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._prefix = url.path.rstrip("/")
+        self._fixed = _header_block({"Host": url.netloc.rpartition("@")[2], **(headers or {})})
+        self._connect_timeout_s = connect_timeout_s
+        self._max_idle = max_idle
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+
+    async def post(self, path: str, body: bytes, *, timeout_s: float, headers: str = "") -> Response:
+        """POST a JSON body; returns when the headers have arrived.
+
+        Args:
+            path: starts with `/`; the base URL's path comes before it.
+            body: JSON bytes.
+            timeout_s: until the headers are there.
+            headers: further header lines, each ended by CR LF.
+
+        Raises:
+            OSError: cannot connect.
+            TimeoutError: cannot connect in time.
+            Silent: no headers in time (also a TimeoutError).
+            Broken: the connection failed before the headers were there.
+        """
+        head = (
+            f"POST {self._prefix}{path} HTTP/1.1\r\n{self._fixed}{headers}"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        request = head.encode("latin-1") + body
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            connection, fresh = self._take_idle(), False
+            if connection is None:
+                connection, fresh = await self._connect(loop, deadline), True
+            self._busy.add(connection)
+            timer = loop.call_at(deadline, connection.abort_idle)
+            try:
+                connection.send(request)
+                await connection.wait_headers()
+            except Broken as error:
+                self.release(connection)
+                # A kept connection that the server closed while idle: it has seen nothing of the request.
+                if error.untouched and not fresh:
+                    continue
+                raise
+            except BaseException:
+                self.release(connection)
+                raise
+            finally:
+                timer.cancel()
+            return Response(self, connection)
+
+    def release(self, connection: Connection) -> None:
+        """Keep the connection for another request if it is clean; close it otherwise. Idempotent."""
+        if connection not in self._busy:
+            return
+        self._busy.discard(connection)
+        clean = connection.complete and connection.reusable and not connection.closed
+        if clean and len(self._idle) < self._max_idle:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for connection in (*self._idle, *self._busy):
+            connection.abort()
+        self._idle.clear()
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
+        when = min(deadline, loop.time() + self._connect_timeout_s)
+        async with asyncio.timeout_at(when):
+            _, connection = await loop.create_connection(
+                lambda: Connection(loop),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls else None,
+            )
+        return connection
+
+
+def _header_block(headers: Mapping[str, str]) -> str:
+    for name, value in headers.items():
+        if any(char in name + value for char in "\r\n\0") or not (name + value).isascii():
+            raise ConfigError(f"The header `{name}` holds a line break or a character that is not ASCII.")
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())

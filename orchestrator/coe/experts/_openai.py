@@ -1,0 +1,246 @@
+"""Experts behind an OpenAI-compatible HTTP server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, Field, PositiveFloat, SecretStr
+
+from coe.contracts import Build, Capability, Card, Context, Reply
+from coe.errors import (
+    ExpertError,
+    ExpertOverloaded,
+    ExpertProtocolError,
+    ExpertRejected,
+    ExpertTimeout,
+    ExpertUnavailable,
+)
+from coe.experts._http import Broken, HttpClient, Response, Silent
+from coe.wire import ChatRequest, Usage
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_FIRST_EVENT_BYTES = 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+_DONE_TAIL_BYTES = 32
+
+
+class OpenAISettings(BaseModel):
+    """Where the server is and how to talk to it."""
+
+    base_url: str = Field(description="URL that `/chat/completions` comes after, usually ending in /v1.")
+    model: str = Field(description="Name of the model on that server.")
+    api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token; use ${NAME}.")
+    headers: dict[str, str] = Field(default={}, description="Further headers for every request.")
+    connect_timeout_s: PositiveFloat = Field(default=5, description="For a new connection.")
+    first_byte_timeout_s: PositiveFloat = Field(default=300, description="Until the answer begins.")
+    idle_timeout_s: PositiveFloat = Field(default=120, description="Longest silence within a stream.")
+
+
+def create_openai(name: str, settings: OpenAISettings, build: Build) -> OpenAIExpert:
+    """The plugin's factory."""
+    return OpenAIExpert(build.card(Card(name=name, capabilities=_CAPABILITIES)), settings)
+
+
+_CAPABILITIES: frozenset[Capability] = frozenset({"chat", "stream", "tools", "json_schema"})
+
+
+class _Completion(msgspec.Struct):
+    """Just enough of a chat.completion to know that it is one."""
+
+    choices: list[msgspec.Raw]
+    usage: Usage | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: dict[str, Any] | str | None = None
+    message: str | None = None
+    detail: Any = None
+
+
+_completion = msgspec.json.Decoder(_Completion)
+_error_body = msgspec.json.Decoder(_ErrorBody)
+
+
+class OpenAIExpert:
+    """One model of an OpenAI-compatible server."""
+
+    def __init__(self, card: Card, settings: OpenAISettings) -> None:
+        self._card = card
+        self._settings = settings
+        self._model = settings.model
+        self._secret = settings.api_key.get_secret_value() if settings.api_key else ""
+        headers = {"Accept-Encoding": "identity", **settings.headers}
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+        self._client = HttpClient(
+            settings.base_url, headers=headers, connect_timeout_s=settings.connect_timeout_s
+        )
+
+    @property
+    def card(self) -> Card:
+        """Its declared facts."""
+        return self._card
+
+    async def complete(self, request: ChatRequest, context: Context) -> Reply:
+        """POST the payload with the server's own model name. Raises `ExpertError`s."""
+        streamed = bool(request.body.stream)
+        body = msgspec.json.encode({**request.payload, "model": self._model})
+        trace = f"traceparent: {context.traceparent}\r\n" if context.traceparent else ""
+        try:
+            response = await self._client.post(
+                "/chat/completions", body, timeout_s=self._patience_s(context), headers=trace
+            )
+            if response.status != 200:
+                raise await self._refusal(response)
+            if not streamed:
+                return self._whole(await response.read(MAX_REPLY_BYTES))
+            return await self._stream(response)
+        except (Broken, OSError) as error:
+            raise self._failure(error) from error
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    def _patience_s(self, context: Context) -> float:
+        remaining_s = context.remaining_s()
+        if remaining_s <= 0:
+            raise ExpertTimeout(
+                "The deadline had passed before the expert was asked.", expert=self._card.name
+            )
+        return min(self._settings.first_byte_timeout_s, remaining_s)
+
+    def _whole(self, body: bytes) -> Reply:
+        try:
+            completion = _completion.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._nonsense(f"a body that is no chat completion ({error})") from error
+        return Reply(body=body, usage=completion.usage)
+
+    async def _stream(self, response: Response) -> Reply:
+        content_type = response.headers.get(b"content-type", b"")
+        if not content_type.startswith(b"text/event-stream"):
+            response.close()
+            raise self._nonsense(
+                f"`{content_type.decode('latin-1')[:80]}` where an event stream was expected"
+            )
+        pieces = response.chunks(self._settings.idle_timeout_s)
+        first = b""
+        async for piece in pieces:
+            first += piece
+            if _event_end(first) >= 0:
+                break
+            if len(first) > MAX_FIRST_EVENT_BYTES:
+                await pieces.aclose()
+                raise self._nonsense("a stream without an event in its first megabyte")
+        else:
+            raise self._nonsense("a stream that ended before its first event")
+        if refused := _stream_error(first[: _event_end(first)]):
+            await pieces.aclose()
+            raise ExpertUnavailable(
+                f"`{self._card.name}` failed: {self._clean(refused)}", expert=self._card.name
+            )
+        reply = Reply()
+        reply.chunks = self._forward(first, pieces, reply)
+        return reply
+
+    async def _forward(
+        self, first: bytes, pieces: AsyncGenerator[bytes, None], reply: Reply
+    ) -> AsyncGenerator[bytes, None]:
+        """Pass the stream on as it comes; only its end is looked at, for `[DONE]` and the usage."""
+        before, last = b"", first
+        try:
+            yield first
+            async for piece in pieces:
+                before, last = last, piece
+                yield piece
+        except Broken as error:
+            raise self._failure(error) from error
+        finally:
+            await pieces.aclose()
+        tail = before + last
+        reply.usage = _stream_usage(tail)
+        if b"[DONE]" not in tail[-_DONE_TAIL_BYTES:]:
+            raise ExpertUnavailable(f"`{self._card.name}` ended its stream early.", expert=self._card.name)
+
+    async def _refusal(self, response: Response) -> ExpertError:
+        """The error for a status that is not 200."""
+        status, name = response.status, self._card.name
+        retry_after_s = _retry_after_s(response.headers.get(b"retry-after"))
+        if status in (401, 403, 404) or status >= 500 or status < 400:
+            # Not the caller's fault: our key, our model name, or the server. Its words may hold the key.
+            response.close()
+            message = f"`{name}` answered {status}."
+            return ExpertUnavailable(message, expert=name, retry_after_s=retry_after_s)
+        message, param = _error_message(await response.read(MAX_ERROR_BYTES))
+        message = self._clean(message)
+        if status == 429:
+            return ExpertOverloaded(
+                f"`{name}` is overloaded: {message}", expert=name, retry_after_s=retry_after_s
+            )
+        if status == 408:
+            return ExpertTimeout(f"`{name}` timed out: {message}", expert=name)
+        return ExpertRejected(
+            f"`{name}` refused the request: {message}", status=status, expert=name, param=param
+        )
+
+    def _failure(self, error: Broken | OSError) -> ExpertError:
+        name = self._card.name
+        if isinstance(error, Silent | TimeoutError):
+            return ExpertTimeout(f"`{name}` did not answer in time.", expert=name)
+        return ExpertUnavailable(f"`{name}` cannot be reached: {error}.", expert=name)
+
+    def _nonsense(self, what: str) -> ExpertProtocolError:
+        return ExpertProtocolError(f"`{self._card.name}` answered {what}.", expert=self._card.name)
+
+    def _clean(self, message: str) -> str:
+        """An upstream's words, short and without our secret."""
+        return (message.replace(self._secret, "***") if self._secret else message)[:500]
+
+
+def _event_end(data: bytes) -> int:
+    """Where the first SSE event ends (exclusive), or -1."""
+    ends = [at + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if (at := data.find(mark)) >= 0]
+    return min(ends, default=-1)
+
+
+def _stream_error(event: bytes) -> str:
+    """The message of an error sent as the first event; empty when it is none."""
+    data = event.partition(b"data:")[2].strip()
+    if not data.startswith(b'{"error"'):
+        return ""
+    return _error_message(data)[0]
+
+
+def _stream_usage(tail: bytes) -> Usage | None:
+    """Usage from the last events of a stream, where the server sent it."""
+    at = tail.rfind(b'"usage"')
+    start = tail.rfind(b"data:", 0, at) if at >= 0 else -1
+    if start < 0:
+        return None
+    line = tail[start + 5 :].split(b"\n", 1)[0].strip()
+    try:
+        return msgspec.json.decode(line, type=_Completion).usage
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _error_message(body: bytes) -> tuple[str, str | None]:
+    """Message and param of an error body, as far as they can be made out."""
+    try:
+        parsed = _error_body.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "no readable reason", None
+    if isinstance(parsed.error, dict):
+        param = parsed.error.get("param")
+        return str(parsed.error.get("message", "no reason")), param if isinstance(param, str) else None
+    return str(parsed.error or parsed.message or parsed.detail or "no reason"), None
+
+
+def _retry_after_s(value: bytes | None) -> float | None:
+    """Seconds of a Retry-After header; its date form is not used by LLM servers and is ignored."""
+    if value is None or not value.strip().isdigit():
+        return None
+    return float(value)
