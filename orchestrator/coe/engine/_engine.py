@@ -1,0 +1,318 @@
+"""The engine: everything between a validated request and an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from coe.cache import DecisionStore, Source, decision_key
+from coe.contracts import Context, Decision, Excluded, Features, PoolView, Ranked, Reason, Reply, Router
+from coe.engine._features import extract_features
+from coe.engine._records import Attempt, CacheOutcome, Routed, Served
+from coe.errors import (
+    CoeError,
+    ExpertError,
+    ExpertProtocolError,
+    ExpertRejected,
+    ExpertTimeout,
+    ExpertUnavailable,
+    ModelNotFound,
+    NoEligibleExpert,
+)
+from coe.pool import Breaker, Member, Pool, eligible
+from coe.wire import ChatRequest
+
+MAX_SESSIONS = 100_000
+
+
+class Observer(Protocol):
+    """Told what happens, for metrics."""
+
+    def routed(self, routed: Routed) -> None:
+        """A decision was made."""
+        ...
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An expert was asked."""
+        ...
+
+    def router_failed(self, router: str, why: str) -> None:
+        """A router raised, or chose an expert that it was not offered."""
+        ...
+
+    def stream_failed(self, expert: str, code: str) -> None:
+        """An expert failed after its first byte."""
+        ...
+
+
+@dataclass(slots=True)
+class RouterBinding:
+    """A router under its virtual model's name.
+
+    Attributes:
+        experts: names it may choose from; None for every routable expert.
+        breaker: a router that keeps raising is left alone for a while.
+    """
+
+    router: Router
+    experts: tuple[str, ...] | None
+    breaker: Breaker
+
+
+class Engine:
+    """Routes requests and has them answered.
+
+    Args:
+        pool: the experts.
+        routers: by virtual model name.
+        store: the decision cache; None when it is off.
+        observer: told what happens.
+        clock: monotonic seconds.
+        max_attempts: experts asked for one request at most.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        routers: Mapping[str, RouterBinding],
+        store: DecisionStore | None,
+        observer: Observer,
+        clock: Callable[[], float],
+        max_attempts: int,
+    ) -> None:
+        self.pool = pool
+        self.routers = routers
+        self.store = store
+        self._observer = observer
+        self._clock = clock
+        self._max_attempts = max_attempts
+        self._sessions: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def route(self, request: ChatRequest, tenant: str, session: str | None = None) -> Routed:
+        """Decide who should answer; calls no expert.
+
+        Raises:
+            ModelNotFound: neither a virtual model nor an expert.
+            NoEligibleExpert: no expert can serve the request.
+            ExpertUnavailable: those that could keep failing.
+        """
+        started = self._clock()
+        model = request.body.model
+        key = (tenant, session) if session else None
+        features = extract_features(request.body, self._sessions.get(key) if key else None)
+        binding = self.routers.get(model)
+        outcome: CacheOutcome = "off"
+        if binding is None:
+            decision = self._requested(model, features)
+        else:
+            view, excluded = eligible(features, self.pool.view(binding.experts))
+            if not view.experts:
+                raise _nobody(excluded)
+            decision, outcome = await self._decide(model, binding, features, view, tenant)
+            if excluded:
+                decision = dataclasses.replace(decision, excluded=excluded)
+            if key:
+                self._remember(key, decision.expert)
+        routed = Routed(
+            model=model, decision=decision, cache=outcome, route_us=round((self._clock() - started) * 1e6)
+        )
+        self._observer.routed(routed)
+        return routed
+
+    async def complete(self, request: ChatRequest, context: Context, session: str | None = None) -> Served:
+        """Route, then ask the ranked experts in turn until one begins to answer.
+
+        Raises:
+            CoeError: what `route` raises, or the last expert's error when all that may be asked have failed.
+        """
+        routed = await self.route(request, context.tenant, session)
+        attempts: list[Attempt] = []
+        last: ExpertError | None = None
+        for ranked in routed.decision.ranked:
+            if len(attempts) == self._max_attempts or (attempts and context.remaining_s() <= 0):
+                break
+            member = self.pool.member(ranked.expert)
+            started = self._clock()
+            if not member.breaker.admit(started):
+                continue
+            try:
+                reply, chunks = await self._ask(member, request, context)
+            except ExpertError as error:
+                last = error
+                attempts.append(Attempt(member.name, error.code, self._clock() - started))
+                self._observer.attempted(attempts[-1])
+                if not error.retryable:
+                    raise
+                continue
+            attempts.append(Attempt(member.name, "", self._clock() - started))
+            self._observer.attempted(attempts[-1])
+            return Served(
+                routed=routed,
+                card=member.expert.card,
+                attempts=tuple(attempts),
+                reply=reply,
+                body=reply.body,
+                chunks=chunks,
+            )
+        raise last or ExpertUnavailable("Every expert that could answer keeps failing and is left alone.")
+
+    async def start(self) -> None:
+        """Wake the experts that need time before their first answer. One that cannot start stays asleep."""
+        startable = [member.startable for member in self.pool.members.values() if member.startable]
+        await asyncio.gather(*(each.start() for each in startable), return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Close the cache and the experts."""
+        if self.store is not None:
+            await self.store.aclose()
+        await self.pool.aclose()
+
+    # --- routing ---
+
+    async def _decide(
+        self, model: str, binding: RouterBinding, features: Features, view: PoolView, tenant: str
+    ) -> tuple[Decision, CacheOutcome]:
+        if self.store is None:
+            return self._run(model, binding, features, view), "off"
+        revision = binding.router.revision
+        key = decision_key(tenant, revision, view.digest, features, router=model)
+        decision = self.store.peek(key)
+        if decision is not None:
+            return decision, "hit"
+        decision, source = await self.store.get_or_compute(
+            key, revision, lambda: self._run(model, binding, features, view)
+        )
+        # What Redis holds is data from outside: it may route to members of this very view only.
+        if source is Source.SHARED and not _fits(decision, view):
+            return self._run(model, binding, features, view), "miss"
+        return decision, "miss" if source is Source.COMPUTED else "hit"
+
+    def _run(self, name: str, binding: RouterBinding, features: Features, view: PoolView) -> Decision:
+        """The router's decision; the first expert of the pool when the router fails."""
+        if binding.breaker.admit(self._clock()):
+            try:
+                decision = binding.router.route(features, view)
+                if _fits(decision, view):
+                    binding.breaker.success()
+                    return decision
+            # A router is a plugin: whatever it raises, the request is still answered.
+            except Exception as error:  # noqa: BLE001
+                why = type(error).__name__
+            else:
+                why = "chose outside the pool view"
+            self._observer.router_failed(name, why)
+            binding.breaker.failure(self._clock())
+        ranked = tuple(Ranked(name) for name in view.experts)
+        return Decision(
+            expert=ranked[0].expert,
+            ranked=ranked,
+            reason=Reason.ROUTER_FAILED,
+            uncertainty=1.0,
+            revision=binding.router.revision,
+        )
+
+    def _requested(self, name: str, features: Features) -> Decision:
+        """The caller named an expert: no routing, but the same hard filter."""
+        if name not in self.pool.members:
+            virtual = ", ".join(f"`{model}`" for model in self.routers)
+            known = ", ".join(f"`{each}`" for each in self.pool.members)
+            raise ModelNotFound(
+                f"No model is called `{name}`.",
+                param="model",
+                hint=f"Ask for {virtual} to let coe choose, or for an expert: {known}.",
+            )
+        view, excluded = eligible(features, self.pool.view((name,)))
+        if not view.experts:
+            raise _nobody(excluded)
+        return Decision(expert=name, ranked=(Ranked(name),), reason=Reason.REQUESTED)
+
+    def _remember(self, key: tuple[str, str], expert: str) -> None:
+        self._sessions[key] = expert
+        self._sessions.move_to_end(key)
+        if len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+
+    # --- asking ---
+
+    async def _ask(
+        self, member: Member, request: ChatRequest, context: Context
+    ) -> tuple[Reply, AsyncGenerator[bytes, None] | None]:
+        """Ask one expert, up to the first byte of its answer; its breaker learns how it went."""
+        name = member.name
+        member.in_flight += 1
+        streaming = False
+        try:
+            async with asyncio.timeout(max(context.remaining_s(), 0)):
+                reply = await member.expert.complete(request, context)
+                if reply.chunks is None:
+                    if reply.body is None:
+                        raise ExpertProtocolError(f"`{name}` answered nothing.", expert=name)
+                    self.pool.succeeded(name)
+                    return reply, None
+                first = await anext(reply.chunks, None)
+                if first is None:
+                    raise ExpertProtocolError(f"`{name}` answered an empty stream.", expert=name)
+            streaming = True
+            self.pool.succeeded(name)
+            return reply, self._rest(member, first, reply.chunks)
+        except ExpertRejected:
+            self.pool.succeeded(name)
+            raise
+        except ExpertError:
+            self.pool.failed(name)
+            raise
+        except TimeoutError as error:
+            self.pool.failed(name)
+            raise ExpertTimeout(f"`{name}` did not answer within the deadline.", expert=name) from error
+        # An expert is a plugin: whatever it raises is its failure, and the next one is asked.
+        except Exception as error:
+            self.pool.failed(name)
+            raise ExpertProtocolError(f"`{name}` broke: {type(error).__name__}.", expert=name) from error
+        finally:
+            if not streaming:
+                member.in_flight -= 1
+
+    async def _rest(
+        self, member: Member, first: bytes, chunks: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """The whole stream; a failure in it counts against the expert and ends it with an `ExpertError`."""
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        except Exception as error:
+            failure = (
+                error
+                if isinstance(error, ExpertError)
+                else ExpertProtocolError(
+                    f"`{member.name}` broke: {type(error).__name__}.", expert=member.name
+                )
+            )
+            self.pool.failed(member.name)
+            self._observer.stream_failed(member.name, failure.code)
+            raise failure from error
+        finally:
+            member.in_flight -= 1
+            await chunks.aclose()
+
+
+def _fits(decision: Decision, view: PoolView) -> bool:
+    """Whether a decision names members of the view only, the chosen one first."""
+    ranked = decision.ranked
+    return (
+        bool(ranked)
+        and ranked[0].expert == decision.expert
+        and all(each.expert in view.experts for each in ranked)
+    )
+
+
+def _nobody(excluded: tuple[Excluded, ...]) -> CoeError:
+    """The error when every expert is excluded."""
+    reasons = "; ".join(f"`{each.expert}` {each.why}" for each in excluded)
+    if any("left alone" in each.why for each in excluded):
+        return ExpertUnavailable(f"No expert can serve this request now: {reasons}.")
+    return NoEligibleExpert(f"No expert can serve this request: {reasons}.")

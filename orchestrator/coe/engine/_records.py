@@ -1,0 +1,61 @@
+"""What the engine hands back, with the facts that headers, logs and metrics are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Literal
+
+from coe.contracts import Card, Decision, Reply
+
+CacheOutcome = Literal["hit", "miss", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """A decision and how it came about.
+
+    Attributes:
+        model: what the caller asked for: a virtual model or an expert.
+        cache: whether the decision came from the cache; `off` when there was nothing to look up.
+        route_us: microseconds from features to decision, cache included.
+    """
+
+    model: str
+    decision: Decision
+    cache: CacheOutcome
+    route_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One expert that was asked. `error` is the code of the error; empty for the one that answered."""
+
+    expert: str
+    error: str
+    seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Served:
+    """An answer under way.
+
+    Attributes:
+        card: of the expert that answers.
+        attempts: who was asked, in order; the last one answers.
+        body: the completion, when it is not streamed.
+        chunks: the stream from its first byte, when it is; close it when the caller goes away.
+        reply: the expert's own reply; holds the usage at the end.
+    """
+
+    routed: Routed
+    card: Card
+    attempts: tuple[Attempt, ...]
+    reply: Reply
+    body: bytes | None = None
+    chunks: AsyncGenerator[bytes, None] | None = None
+
+    @property
+    def fallback_from(self) -> tuple[str, ...]:
+        """Experts that failed before this one answered."""
+        return tuple(attempt.expert for attempt in self.attempts[:-1])

@@ -1,0 +1,119 @@
+"""From a configuration to experts, routers and caches, through the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from coe.config import CardConfig, Config, PluginSettings
+from coe.contracts import Card, DecisionCache, Embedder, Expert, Plugin, Router
+from coe.errors import ConfigError
+from coe.pool._breaker import Breaker
+from coe.pool._pool import Member, Pool
+from coe.registry import Registry
+
+
+class Builder:
+    """Builds what a configuration names: each thing once, bases first.
+
+    Every method raises `ConfigError` for wrong settings, `PluginError` for a kind that is not installed, not
+    allowed or broken, and `ArtifactError` for an artifact that does not fit.
+
+    Args:
+        config: the configuration.
+        registry: where the kinds come from.
+    """
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self._config = config
+        self._registry = registry
+        self._experts: dict[str, Expert] = {}
+        self._path: list[str] = []
+
+    def pool(self, clock: Callable[[], float]) -> Pool:
+        """Every expert of the configuration, in its order. `clock` gives monotonic seconds."""
+        breaker = self._config.breaker
+        members = [
+            Member(
+                name, self.expert(name), Breaker(breaker.failures, breaker.open_s), routable=expert.routable
+            )
+            for name, expert in self._config.experts.items()
+        ]
+        return Pool(members, clock)
+
+    def routers(self) -> dict[str, Router]:
+        """Every router of the configuration."""
+        routers: dict[str, Router] = {}
+        for name, config in self._config.routers.items():
+            routers[name] = self._create("coe.routers", name, config, CardConfig(), f"routers.{name}")
+        return routers
+
+    def shared_cache(self) -> DecisionCache | None:
+        """The cache that replicas share, if one is configured."""
+        shared = self._config.cache.shared
+        if shared is None:
+            return None
+        return self._create("coe.caches", "cache", shared, CardConfig(), "cache.shared")
+
+    def expert(self, name: str) -> Expert:
+        """One expert, built when it is first asked for; `ConfigError` for a cycle of bases."""
+        if name in self._experts:
+            return self._experts[name]
+        if name in self._path:
+            cycle = " → ".join((*self._path[self._path.index(name) :], name))
+            raise ConfigError(f"experts: {cycle} is a cycle of bases.")
+        config = self._config.experts.get(name)
+        if config is None:
+            raise ConfigError(f"experts.{self._path[-1]}: there is no expert `{name}`.")
+        self._path.append(name)
+        try:
+            self._experts[name] = self._create("coe.experts", name, config, config.card, f"experts.{name}")
+        finally:
+            self._path.pop()
+        return self._experts[name]
+
+    def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
+        """An embedder by its kind."""
+        config = PluginSettings.model_validate({"kind": kind, **settings})
+        return self._create("coe.embedders", kind, config, CardConfig(), f"embedder {kind}")
+
+    @property
+    def base_dir(self) -> Path:
+        """Where relative paths start."""
+        return self._config.origin.base_dir
+
+    def _create(self, group: str, name: str, config: PluginSettings, card: CardConfig, where: str) -> Any:
+        plugin: Plugin[Any] = self._registry.plugin(group, config.kind)
+        try:
+            settings = plugin.settings.model_validate(config.settings)
+        except ValidationError as error:
+            # `coe.config.check_plugins` reports the same with file and line, and every problem at once.
+            first = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join((where, *map(str, first["loc"])))
+            raise ConfigError(f"{key}: {first['msg']}.") from None
+        return plugin.create(name, settings, _Build(self, card))
+
+
+class _Build:
+    """The `coe.contracts.Build` of one thing that is being built."""
+
+    def __init__(self, builder: Builder, card: CardConfig) -> None:
+        self._builder = builder
+        self._declared: Mapping[str, Any] = card.model_dump(exclude_none=True)
+
+    @property
+    def base_dir(self) -> Path:
+        return self._builder.base_dir
+
+    def card(self, defaults: Card) -> Card:
+        return dataclasses.replace(defaults, **self._declared)
+
+    def expert(self, name: str) -> Expert:
+        return self._builder.expert(name)
+
+    def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
+        return self._builder.embedder(kind, settings)

@@ -1,0 +1,117 @@
+"""Experts and their live state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from coe.contracts import Expert, ExpertState, PoolView, Startable
+from coe.errors import ModelNotFound
+from coe.pool._breaker import Breaker
+from coe.pool._eligibility import narrow
+
+
+@dataclass(slots=True)
+class Member:
+    """One expert of the pool.
+
+    Attributes:
+        routable: whether routers may choose it.
+        in_flight: requests that it is answering.
+    """
+
+    name: str
+    expert: Expert
+    breaker: Breaker
+    routable: bool = True
+    in_flight: int = 0
+    startable: Startable | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.startable = self.expert if isinstance(self.expert, Startable) else None
+
+    @property
+    def awake(self) -> bool:
+        """Whether it can answer at once."""
+        return self.startable is None or self.startable.awake
+
+
+class Pool:
+    """The experts of this process.
+
+    Args:
+        members: in the order of the configuration, which is the order of last resort.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, members: Iterable[Member], clock: Callable[[], float]) -> None:
+        self._members = {member.name: member for member in members}
+        self._startable = [member for member in self._members.values() if member.startable is not None]
+        self._clock = clock
+        self._view: PoolView | None = None
+        self._narrowed: dict[tuple[str, ...] | None, PoolView] = {}
+        self._expires_at = float("inf")
+        self._awake: list[bool] = []
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Every expert by name, routable or not."""
+        return self._members
+
+    def member(self, name: str) -> Member:
+        """One expert. Raises `ModelNotFound`."""
+        try:
+            return self._members[name]
+        except KeyError:
+            raise ModelNotFound(f"No expert is called `{name}`.", param="model") from None
+
+    def view(self, names: tuple[str, ...] | None = None) -> PoolView:
+        """A snapshot of the routable experts, or of `names` only. The same object until something changes."""
+        view = self._current()
+        if (narrowed := self._narrowed.get(names)) is None:
+            chosen = (
+                {name: view.experts[name] for name in names}
+                if names is not None
+                else {name: state for name, state in view.experts.items() if self._members[name].routable}
+            )
+            narrowed = self._narrowed[names] = narrow(view, chosen)
+        return narrowed
+
+    def succeeded(self, name: str) -> None:
+        """Note that an expert answered."""
+        if self._members[name].breaker.success():
+            self._view = None
+
+    def failed(self, name: str) -> None:
+        """Note that an expert failed."""
+        if self._members[name].breaker.failure(self._clock()):
+            self._view = None
+
+    async def aclose(self) -> None:
+        """Close every expert."""
+        for member in self._members.values():
+            await member.expert.aclose()
+
+    def _current(self) -> PoolView:
+        awake = [member.awake for member in self._startable]
+        if self._view is None or awake != self._awake or self._clock() >= self._expires_at:
+            self._awake = awake
+            self._view = self._snapshot()
+            self._narrowed.clear()
+        return self._view
+
+    def _snapshot(self) -> PoolView:
+        now = self._clock()
+        states = {
+            name: ExpertState(member.expert.card, member.breaker.state(now) != "open", member.awake)
+            for name, member in self._members.items()
+        }
+        changes = [
+            at for m in self._members.values() if (at := m.breaker.changes_at()) is not None and at > now
+        ]
+        self._expires_at = min(changes, default=float("inf"))
+        encoded = msgspec.msgpack.encode(states, order="deterministic")
+        return PoolView(states, hashlib.blake2b(encoded, digest_size=16).hexdigest())
