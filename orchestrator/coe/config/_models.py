@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr
 
+from coe.config._problems import KeyPath, Problem
 from coe.contracts import Capability, ExpertKind
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a configuration was read from.
+
+    Attributes:
+        source: the file as the user named it.
+        base_dir: where relative paths of the configuration start.
+        lines: the line of each key and list item, counted from 1; empty for a configuration made in code.
+        raw: values that held placeholders, as written.
+        replaced: (placeholder, replacement) of all of them; must never be shown.
+    """
+
+    source: str = "configuration"
+    base_dir: Path = field(default_factory=Path.cwd)
+    lines: Mapping[KeyPath, int] = field(default_factory=dict[KeyPath, int])
+    raw: Mapping[KeyPath, str] = field(default_factory=dict[KeyPath, str])
+    replaced: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """A problem at `path`, on the line of the nearest key that the file holds."""
+        for size in range(len(path), -1, -1):
+            # What the file does not hold are steps that pydantic adds: members of a union, `[key]`.
+            if (known := path[:size]) in self.lines:
+                return Problem(self.source, self.lines[known], known, message)
+        return Problem(self.source, None, path, message)
 
 
 class Strict(BaseModel):
@@ -24,6 +55,7 @@ class ServerConfig(Strict):
     request_timeout_s: PositiveFloat = Field(
         default=600, description="Longest time for one request, fallbacks included."
     )
+    max_attempts: PositiveInt = Field(default=3, description="Experts asked for one request at most.")
     drain_timeout_s: PositiveFloat = Field(
         default=30, description="After SIGTERM, how long running requests may finish."
     )
@@ -66,6 +98,12 @@ class PluginSettings(BaseModel):
         """The plugin's own keys, not yet checked."""
         return dict(self.model_extra or {})
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # Settings may hold secrets: a log line that shows a configuration shows their names only.
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)
+        yield "settings", sorted(self.settings)
+
 
 class ExpertConfig(PluginSettings):
     """One expert of the pool."""
@@ -85,15 +123,14 @@ class RouterConfig(PluginSettings):
 
 
 class CacheConfig(Strict):
-    """The decision cache: memory first, then Redis."""
+    """The decision cache: memory first, then a shared one."""
 
     enabled: bool = True
     memory_entries: PositiveInt = Field(default=10_000, description="Decisions kept in this process.")
     ttl_s: PositiveFloat = Field(default=3600, description="How long a decision is kept.")
-    redis_url: str | None = Field(
-        default=None, description="redis:// or rediss:// URL; decisions are shared through it."
+    shared: PluginSettings | None = Field(
+        default=None, description="Where replicas share decisions; `kind: redis` with a `url`."
     )
-    redis_timeout_ms: PositiveFloat = Field(default=5, description="After this, a lookup counts as a miss.")
 
 
 class BreakerConfig(Strict):
@@ -115,3 +152,24 @@ class Config(Strict):
     routers: dict[str, RouterConfig] = Field(min_length=1)
     cache: CacheConfig = CacheConfig()
     breaker: BreakerConfig = BreakerConfig()
+
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """Where it was read from, line by line."""
+        return self._origin
+
+    @property
+    def source(self) -> str:
+        """The file as the user named it."""
+        return self._origin.source
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._origin.base_dir
+
+    def attach(self, origin: Origin) -> None:
+        """Note where this configuration was read from. For the loader."""
+        self._origin = origin
