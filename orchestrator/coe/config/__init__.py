@@ -1,25 +1,43 @@
 """Configuration: one YAML file in, one frozen `Config` out."""
 
+from coe.config._check import check_plugins
+from coe.config._discover import discover, find
+from coe.config._embedded import EMBEDDED_TEXT, embedded_default
+from coe.config._load import load, loads
 from coe.config._models import (
     BreakerConfig,
     CacheConfig,
     CardConfig,
     Config,
     ExpertConfig,
+    Origin,
     PluginsConfig,
     PluginSettings,
     RouterConfig,
     ServerConfig,
 )
+from coe.config._paths import cache_dir
+from coe.config._problems import InvalidConfig, Problem
 
 __all__ = [
+    "EMBEDDED_TEXT",
     "BreakerConfig",
     "CacheConfig",
     "CardConfig",
     "Config",
     "ExpertConfig",
+    "InvalidConfig",
+    "Origin",
     "PluginSettings",
     "PluginsConfig",
+    "Problem",
     "RouterConfig",
     "ServerConfig",
+    "cache_dir",
+    "check_plugins",
+    "discover",
+    "embedded_default",
+    "find",
+    "load",
+    "loads",
 ]

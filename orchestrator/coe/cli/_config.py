@@ -1,0 +1,64 @@
+"""`coe config`: check a configuration, print its schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coe.cli._errors import ExitCode
+from coe.cli._options import ConfigOption, JsonOption, checked, load_config, registry_for
+from coe.config import Config, InvalidConfig
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, help="Check a configuration; print its schema."
+)
+
+
+@app.command()
+def validate(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="What to check.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a configuration and the settings of its plugins, without starting anything.
+
+    Prints every problem with file, line and key, and exits with 3 when there is one.
+    """
+    try:
+        valid = load_config(file or config)
+        checked(valid, registry_for(valid))
+    except InvalidConfig as error:
+        if not as_json:
+            raise
+        typer.echo(json.dumps({"valid": False, "problems": _rows(error)}, indent=2))
+        raise typer.Exit(ExitCode.CONFIG) from error
+    typer.echo(json.dumps(_summary(valid), indent=2) if as_json else _sentence(valid))
+
+
+def _rows(error: InvalidConfig) -> list[dict[str, object]]:
+    return [
+        {"source": each.source, "line": each.line, "key": each.key, "message": each.message}
+        for each in error.problems
+    ]
+
+
+def _summary(config: Config) -> dict[str, object]:
+    return {
+        "valid": True,
+        "source": config.source,
+        "experts": {name: expert.kind for name, expert in config.experts.items()},
+        "routers": {name: router.kind for name, router in config.routers.items()},
+    }
+
+
+def _sentence(config: Config) -> str:
+    experts, routers = len(config.experts), len(config.routers)
+    return (
+        f"{config.source} is valid: {experts} expert{'s' * (experts > 1)}, "
+        f"{routers} router{'s' * (routers > 1)} ({', '.join(config.routers)})."
+    )

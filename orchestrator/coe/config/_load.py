@@ -1,0 +1,96 @@
+"""Text to `Config`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from coe.config._explain import explain, suggest
+from coe.config._models import Config, Origin
+from coe.config._problems import InvalidConfig, KeyPath, Problem, in_order
+from coe.config._yaml import Document, parse
+from coe.errors import ConfigError
+
+
+def load(path: Path | str, environ: Mapping[str, str]) -> Config:
+    """Read a configuration file.
+
+    Args:
+        path: a YAML file in UTF-8. Relative paths inside start from its folder.
+        environ: where `${NAME}` is looked up.
+
+    Raises:
+        ConfigError: the file cannot be read.
+        InvalidConfig: what it says is wrong; all problems at once.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        hint = "Write one with `coe init`." if isinstance(error, FileNotFoundError) else None
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint=hint) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: byte {error.start} does not fit.") from error
+    return loads(text, environ, source=str(path), base_dir=path.absolute().parent)
+
+
+def loads(
+    text: str, environ: Mapping[str, str], *, source: str = "configuration", base_dir: Path | None = None
+) -> Config:
+    """Read a configuration from text.
+
+    Args:
+        text: YAML.
+        environ: where `${NAME}` is looked up.
+        source: what problems call the text.
+        base_dir: where relative paths start; the working directory by default.
+
+    Raises:
+        InvalidConfig: what the text says is wrong; all problems at once.
+    """
+    document = parse(text, environ, source=source, base_dir=base_dir or Path.cwd())
+    origin = Origin(source, document.base_dir, document.lines, document.raw, frozenset(document.replaced))
+    if document.data is None and not document.problems:
+        document.problem(None, (), "is empty; expected at least `experts` and `routers`.")
+    # A text that is not YAML has no keys to look at.
+    if any(not problem.path for problem in document.problems):
+        raise InvalidConfig(in_order(document.problems))
+    config = _validate(document, origin)
+    if config is None or document.problems:
+        raise InvalidConfig(in_order(document.problems))
+    config.attach(origin)
+    if problems := in_order(_cross_references(config)):
+        raise InvalidConfig(problems)
+    return config
+
+
+def _validate(document: Document, origin: Origin) -> Config | None:
+    data: Any = document.data
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        told = {problem.path for problem in document.problems}
+        found = (origin.problem(*each) for each in explain(error, Config, origin.raw, origin.replaced))
+        # What could not be read was left empty: that it is empty is no news.
+        document.problems += [problem for problem in found if problem.path not in told]
+        return None
+
+
+def _cross_references(config: Config) -> Iterator[Problem]:
+    origin = config.origin
+    routable = [name for name, expert in config.experts.items() if expert.routable]
+    for name, router in config.routers.items():
+        here: KeyPath = ("routers", name)
+        if name in config.experts:
+            yield origin.problem(here, "an expert has the same name; clients could not tell them apart.")
+        if router.experts is None and not routable:
+            yield origin.problem(here, "no expert is routable.")
+        if router.experts is not None and not router.experts:
+            yield origin.problem((*here, "experts"), "names no expert.")
+        for index, expert in enumerate(router.experts or ()):
+            if expert not in config.experts:
+                message = f"no expert is called `{expert}`. {suggest(expert, list(config.experts))}"
+                yield origin.problem((*here, "experts", index), message)
