@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from typer import Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from coe.cli._offers import offered_commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,7 @@ class LazyGroup(TyperGroup):
     @cached_property
     def _plugins(self) -> dict[str, str]:
         """Command to distribution, for the commands of plugins. Reads metadata only."""
-        found = importlib.metadata.entry_points(group="coe.commands")
-        offers = {entry.name: entry.dist.name if entry.dist else "a plugin" for entry in found}
+        offers = offered_commands(sys.path)
         return {name: offers[name] for name in sorted(offers) if name not in COMMANDS}
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -12,9 +12,12 @@ from coe.cli._errors import ExitCode
 from coe.cli._options import ConfigOption, JsonOption, checked, load_config, registry_for
 from coe.config import Config, InvalidConfig
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, help="Check a configuration; print its schema."
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:  # pyright: ignore[reportUnusedFunction]  (Typer calls it)
+    """Check a configuration; print its JSON Schema."""
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -33,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"coe {importlib.metadata.version('coe-router')}")
+        from importlib.metadata import version  # slow to import, and `coe --help` has no use for it
+
+        typer.echo(f"coe {version('coe-router')}")
         raise typer.Exit
 
 
