@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -80,8 +81,7 @@ class _Build:
     base_dir: Path
 
     def card(self, defaults: Card) -> Card:
-        facts = {name: getattr(defaults, name) for name in Card.__dataclass_fields__}
-        return Card(**{**facts, **self.card_keys})
+        return dataclasses.replace(defaults, **self.card_keys)
 
     def expert(self, name: str) -> Expert:
         if name not in self.experts:
