@@ -24,6 +24,7 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
+    "serve": Entry("coe.cli._serve:app", "Serve every expert behind one OpenAI-compatible endpoint."),
     "config": Entry("coe.cli._config:app", "Check a configuration; print its JSON Schema."),
 }
 

@@ -1,1 +1,6 @@
-"""Placeholder."""
+"""The OpenAI-compatible HTTP surface: raw ASGI, bytes in and bytes out."""
+
+from coe.gateway._app import Gateway
+from coe.gateway._serve import serve
+
+__all__ = ["Gateway", "serve"]

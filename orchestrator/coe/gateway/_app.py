@@ -1,0 +1,168 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from coe.config import Config
+from coe.engine import Engine
+from coe.errors import CoeError
+from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
+from coe.gateway._chat import ChatHandler
+from coe.gateway._envelope import envelope, error_headers
+from coe.gateway._metrics import Metrics
+from coe.wire import ErrorDetail, ErrorEnvelope, ModelInfo, ModelList
+
+_log = logging.getLogger("coe.gateway")
+
+Handler = Callable[[Scope, Receive, Send], Awaitable[int]]
+
+
+class Gateway:
+    """One process's gateway.
+
+    Args:
+        engine: what it serves.
+        config: limits.
+        metrics: the engine's observer.
+        clock: monotonic seconds.
+        new_id: gives decision ids.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: Config,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._clock = clock
+        self._draining = False
+        self._starting: asyncio.Task[None] | None = None
+        metrics.watch(engine)
+        chat = ChatHandler(engine, config.server, metrics, clock, new_id)
+        self._paths: dict[str, dict[str, Handler]] = {
+            "/v1/chat/completions": {"POST": chat.complete},
+            "/v1/route": {"POST": chat.route},
+            "/v1/models": {"GET": self._models},
+            "/health/live": {"GET": self._live},
+            "/health/ready": {"GET": self._ready},
+            "/metrics": {"GET": self._exposition},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            raise RuntimeError(f"coe does not serve {scope['type']}")
+
+    def drain(self) -> None:
+        """Report not ready from now on; running requests finish."""
+        self._draining = True
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = self._clock()
+        path: str = scope["path"]
+        methods = self._paths.get(path)
+        if methods is None:
+            await self._refuse(send, 404, "not_found", f"There is nothing at {path}.")
+            return
+        handler = methods.get(scope["method"])
+        if handler is None:
+            allowed = ", ".join(methods)
+            await self._refuse(send, 405, "method_not_allowed", f"{path} takes {allowed}.", allowed)
+            return
+        try:
+            status = await handler(scope, receive, send)
+        except CoeError as error:
+            status = error.status
+            await respond(send, status, envelope(error), error_headers(error))
+        except ClientGone:
+            status = 499
+            self._metrics.disconnected()
+        # The last resort: the caller gets an envelope, and no detail of ours.
+        except Exception:  # noqa: BLE001
+            _log.exception("request failed", extra={"path": path})
+            status = 500
+            await self._refuse(send, status, "internal_error", "Internal error.")
+        self._metrics.answered(path, status, self._clock() - started)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                # Experts wake in the background: the others can be asked at once.
+                self._starting = asyncio.create_task(self._engine.start())
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._starting is not None:
+                    self._starting.cancel()
+                await self._engine.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    @staticmethod
+    async def _refuse(send: Send, status: int, code: str, message: str, allow: str = "") -> None:
+        detail = ErrorDetail(message=message, type="invalid_request_error", param=None, code=code)
+        headers = [JSON, (b"allow", allow.encode())] if allow else [JSON]
+        await respond(send, status, msgspec.json.encode(ErrorEnvelope(detail)), headers)
+
+    # --- small endpoints ---
+
+    async def _models(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`GET /v1/models`: virtual models, then experts."""
+        infos = [ModelInfo(id=name, coe={"kind": "virtual"}) for name in self._engine.routers]
+        for name, member in self._engine.pool.members.items():
+            card = member.expert.card
+            facts = {
+                "kind": card.kind,
+                "capabilities": sorted(card.capabilities),
+                "context_window": card.context_window,
+                "params_b": card.params_b,
+                "active_params_b": card.active_params_b,
+                "input_usd_per_mtok": card.input_usd_per_mtok,
+                "output_usd_per_mtok": card.output_usd_per_mtok,
+                "domains": card.domains,
+                "locality": card.locality,
+                "description": card.description,
+                "awake": member.awake,
+            }
+            infos.append(
+                ModelInfo(id=name, coe={key: value for key, value in facts.items() if value is not None})
+            )
+        await respond(send, 200, msgspec.json.encode(ModelList(infos)))
+        return 200
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`GET /health/live`: the process answers."""
+        await respond(send, 200, b'{"status":"live"}')
+        return 200
+
+    async def _ready(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`GET /health/ready`: 200 when an expert can answer at once."""
+        view = self._engine.pool.view()
+        if self._draining:
+            status = "draining"
+        elif any(state.healthy and state.awake for state in view.experts.values()):
+            status = "ready"
+        else:
+            status = "starting"
+        code = 200 if status == "ready" else 503
+        await respond(send, code, b'{"status":"%s"}' % status.encode())
+        return code
+
+    async def _exposition(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`GET /metrics`: Prometheus' text format."""
+        text = (b"content-type", b"text/plain; version=1.0.0; charset=utf-8")
+        await respond(send, 200, self._metrics.exposition(), [text])
+        return 200

@@ -1,0 +1,167 @@
+"""`POST /v1/chat/completions` and `POST /v1/route`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from coe.config import ServerConfig
+from coe.contracts import Context
+from coe.engine import Engine, Served
+from coe.errors import CoeError, ExpertProtocolError, InvalidRequest
+from coe.gateway._asgi import (
+    EVENT_STREAM,
+    JSON,
+    Receive,
+    Scope,
+    Send,
+    cancelled_by_disconnect,
+    read_body,
+    respond,
+)
+from coe.gateway._envelope import error_frame
+from coe.gateway._facts import annotate, annotate_first_event, coe_object, explanation, routing_headers
+from coe.gateway._metrics import Metrics
+from coe.wire import chat_request, parse_chat
+
+DEFAULT_TENANT = "default"
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_MAX_SESSION_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the caller asks for in headers. Every other inbound `x-coe-*` header is ignored."""
+
+    session: str | None = None
+    explain: bool = False
+    traceparent: str | None = None
+
+
+def read_control(scope: Scope) -> Control:
+    """The documented request headers. Raises `InvalidRequest` for a session that is too long."""
+    session = traceparent = None
+    explain = False
+    for name, value in scope["headers"]:
+        if name == b"x-coe-session":
+            if len(value) > _MAX_SESSION_BYTES:
+                raise InvalidRequest(f"`x-coe-session` is longer than {_MAX_SESSION_BYTES} bytes.")
+            session = value.decode("latin-1")
+        elif name == b"x-coe-explain":
+            explain = value.strip().lower() not in (b"", b"0", b"false", b"no")
+        elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
+            traceparent = value.decode()
+    return Control(session, explain, traceparent)
+
+
+class ChatHandler:
+    """Answers chat completions and routing questions.
+
+    Args:
+        engine: routes and asks.
+        config: limits.
+        metrics: told about usage.
+        clock: monotonic seconds.
+        new_id: gives decision ids.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: ServerConfig,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._engine = engine
+        self._max_body_bytes = int(config.max_body_mb * 1e6)
+        self._timeout_s = config.request_timeout_s
+        self._extra_fields = config.extra_fields
+        self._metrics = metrics
+        self._clock = clock
+        self._new_id = new_id
+
+    async def complete(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`POST /v1/chat/completions`. Returns the status."""
+        request = parse_chat(await read_body(scope, receive, self._max_body_bytes), self._extra_fields)
+        control = read_control(scope)
+        context = Context(
+            tenant=DEFAULT_TENANT,
+            request_id=self._new_id(),
+            deadline=self._clock() + self._timeout_s,
+            clock=self._clock,
+            traceparent=control.traceparent,
+        )
+        async with cancelled_by_disconnect(receive):
+            served = await self._engine.complete(request, context, control.session)
+            facts = coe_object(context.request_id, served, explain=control.explain)
+            headers = routing_headers(context.request_id, served.routed, served.card, served.fallback_from)
+            if served.chunks is not None:
+                async with aclosing(served.chunks):
+                    await self._stream(send, served.chunks, served.card.name, facts, headers)
+            else:
+                await respond(send, 200, self._annotated(served, facts), (JSON, *headers))
+        self._metrics.used(served.card.name, served.reply.usage)
+        return 200
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`POST /v1/route`: the decision for a chat body, or for `{"model", "prompt"}`. Calls nothing."""
+        raw = await read_body(scope, receive, self._max_body_bytes)
+        request = chat_request(_as_chat(raw), self._extra_fields)
+        control = read_control(scope)
+        routed = await self._engine.route(request, DEFAULT_TENANT, control.session)
+        decision_id = self._new_id()
+        card = self._engine.pool.member(routed.decision.expert).expert.card
+        body = {"object": "route", "id": decision_id, **explanation(routed)}
+        headers = routing_headers(decision_id, routed, card)
+        await respond(send, 200, msgspec.json.encode(body), (JSON, *headers))
+        return 200
+
+    @staticmethod
+    def _annotated(served: Served, facts: dict[str, Any]) -> bytes:
+        try:
+            return annotate(served.body or b"", served.card.name, facts)
+        except msgspec.DecodeError as error:
+            name = served.card.name
+            raise ExpertProtocolError(f"`{name}` answered no JSON object.", expert=name) from error
+
+    async def _stream(
+        self,
+        send: Send,
+        chunks: AsyncGenerator[bytes, None],
+        expert: str,
+        facts: dict[str, Any],
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
+        await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *headers]})
+        try:
+            first = await anext(chunks)
+            # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
+            with suppress(msgspec.DecodeError, ValueError):
+                first = annotate_first_event(first, expert, facts)
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            last = b""
+        except CoeError as error:
+            last = error_frame(error)
+        await send({"type": "http.response.body", "body": last})
+
+
+def _as_chat(raw: bytes) -> Any:
+    """`{"prompt": …}` as the chat body that it stands for; any other JSON as it is."""
+    try:
+        body: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+    if not isinstance(body, dict) or "prompt" not in body:
+        return cast("Any", body)
+    rest = cast("dict[str, Any]", body)
+    message = {"role": "user", "content": rest.pop("prompt")}
+    return {"messages": [message], **rest}

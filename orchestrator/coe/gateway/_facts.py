@@ -1,0 +1,114 @@
+"""What the caller is told about routing: headers, the `coe` object, and the full explanation."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Raw
+
+from coe.contracts import Card
+from coe.engine import Routed, Served
+from coe.gateway._asgi import Header
+
+SCHEMA = 1
+_members = msgspec.json.Decoder(dict[str, Raw])
+
+
+def confidence(routed: Routed) -> float:
+    """Calibrated probability of the most probable category; 1 when nothing was classified."""
+    probabilities = routed.decision.probabilities
+    return round(probabilities[0][1], 4) if probabilities else 1.0
+
+
+def routing_headers(
+    decision_id: str, routed: Routed, card: Card, fallback_from: tuple[str, ...] = ()
+) -> list[Header]:
+    """The `x-coe-*` response headers."""
+    decision = routed.decision
+    headers = [
+        (b"x-coe-schema", b"1"),
+        (b"x-coe-decision-id", decision_id.encode()),
+        (b"x-coe-category", _header_value(decision.category)),
+        (b"x-coe-confidence", b"%.4g" % confidence(routed)),
+        (b"x-coe-expert", _header_value(card.name)),
+        (b"x-coe-expert-kind", card.kind.encode()),
+        (b"x-coe-cache", routed.cache.encode()),
+        (b"x-coe-route-us", b"%d" % routed.route_us),
+    ]
+    if fallback_from:
+        headers.append((b"x-coe-fallback-from", _header_value(",".join(fallback_from))))
+    return headers
+
+
+def coe_object(decision_id: str, served: Served, *, explain: bool) -> dict[str, Any]:
+    """The `coe` object of a completion: the headers' facts, and the whole decision when asked for."""
+    routed = served.routed
+    facts: dict[str, Any] = {
+        "schema": SCHEMA,
+        "decision_id": decision_id,
+        "category": routed.decision.category,
+        "confidence": confidence(routed),
+        "expert": served.card.name,
+        "expert_kind": served.card.kind,
+        "reason": routed.decision.reason,
+        "cache": routed.cache,
+        "route_us": routed.route_us,
+    }
+    if served.fallback_from:
+        facts["fallback_from"] = served.fallback_from
+    if explain:
+        facts["decision"] = explanation(routed)
+    return facts
+
+
+def explanation(routed: Routed) -> dict[str, Any]:
+    """A decision in full."""
+    decision = routed.decision
+    return {
+        "model": routed.model,
+        "expert": decision.expert,
+        "reason": decision.reason,
+        "category": decision.category,
+        "confidence": confidence(routed),
+        "uncertainty": decision.uncertainty,
+        "categories": [
+            {"category": category, "probability": probability}
+            for category, probability in decision.probabilities
+        ],
+        "ranked": [{"expert": ranked.expert, "score": ranked.score} for ranked in decision.ranked],
+        "excluded": [{"expert": excluded.expert, "why": excluded.why} for excluded in decision.excluded],
+        "revision": decision.revision,
+        "cache": routed.cache,
+        "route_us": routed.route_us,
+    }
+
+
+def annotate(completion: bytes, expert: str, facts: dict[str, Any]) -> bytes:
+    """Set `model` and add `coe` to a completion or chunk; its other members are copied unread.
+
+    Raises:
+        msgspec.DecodeError: it is not a JSON object.
+    """
+    members = _members.decode(completion)
+    members["model"] = Raw(msgspec.json.encode(expert))
+    members["coe"] = Raw(msgspec.json.encode(facts))
+    return msgspec.json.encode(members)
+
+
+def annotate_first_event(piece: bytes, expert: str, facts: dict[str, Any]) -> bytes:
+    """`annotate` for the first event of a stream's first piece; what follows it stays as it is.
+
+    Raises:
+        msgspec.DecodeError: the event's data is not a JSON object.
+    """
+    start = piece.index(b"data:") + len(b"data:")
+    end = piece.find(b"\n", start)
+    end = len(piece) if end < 0 else end
+    return piece[:start] + b" " + annotate(piece[start:end], expert, facts) + piece[end:]
+
+
+def _header_value(text: str) -> bytes:
+    """Header-safe bytes: what is not printable ASCII is percent-encoded."""
+    return (text if text.isascii() and text.isprintable() else quote(text, safe=" ,")).encode()

@@ -1,0 +1,141 @@
+"""Prometheus metrics. Names and labels are stable: dashboards depend on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from coe.engine import Attempt, Routed
+from coe.wire import Usage
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from coe.engine import Engine
+
+_ROUTE_BUCKETS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2)
+_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """Counts what the engine and the gateway tell it. One per gateway."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = self._counter("coe_requests", "Requests answered.", "path", "status")
+        self._seconds = Histogram(
+            "coe_request_seconds",
+            "Time to the end of the answer.",
+            ["path"],
+            buckets=_SECONDS_BUCKETS,
+            registry=self.registry,
+        )
+        self._decisions = self._counter(
+            "coe_decisions", "Decisions made.", "model", "category", "expert", "reason", "cache"
+        )
+        self._route_seconds = Histogram(
+            "coe_route_seconds",
+            "Time to decide, cache included.",
+            ["cache"],
+            buckets=_ROUTE_BUCKETS,
+            registry=self.registry,
+        )
+        self._attempts = self._counter("coe_expert_attempts", "Experts asked.", "expert", "outcome")
+        self._first_byte = Histogram(
+            "coe_expert_first_byte_seconds",
+            "Time until an expert began to answer.",
+            ["expert"],
+            buckets=_SECONDS_BUCKETS,
+            registry=self.registry,
+        )
+        self._stream_failures = self._counter(
+            "coe_stream_failures", "Streams that failed after their first byte.", "expert", "code"
+        )
+        self._router_failures = self._counter("coe_router_failures", "Routers that failed.", "model", "why")
+        self._tokens = self._counter("coe_tokens", "Tokens reported by experts.", "expert", "kind")
+        self._disconnects = self._counter("coe_client_disconnects", "Callers that went away early.")
+
+    def watch(self, engine: Engine) -> None:
+        """Report the live state of the engine's pool and cache at each scrape."""
+        self.registry.register(_LiveState(engine))
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    # --- told by the engine ---
+
+    def routed(self, routed: Routed) -> None:
+        """A decision was made."""
+        decision = routed.decision
+        self._decisions.labels(
+            routed.model, decision.category, decision.expert, decision.reason, routed.cache
+        ).inc()
+        self._route_seconds.labels(routed.cache).observe(routed.route_us / 1e6)
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An expert was asked."""
+        self._attempts.labels(attempt.expert, attempt.error or "ok").inc()
+        if not attempt.error:
+            self._first_byte.labels(attempt.expert).observe(attempt.seconds)
+
+    def router_failed(self, router: str, why: str) -> None:
+        """A router failed."""
+        self._router_failures.labels(router, why).inc()
+
+    def stream_failed(self, expert: str, code: str) -> None:
+        """An expert failed after its first byte."""
+        self._stream_failures.labels(expert, code).inc()
+
+    # --- told by the gateway ---
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """A request was answered to its end."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def used(self, expert: str, usage: Usage | None) -> None:
+        """Tokens of one answer."""
+        if usage is not None:
+            self._tokens.labels(expert, "prompt").inc(usage.prompt_tokens)
+            self._tokens.labels(expert, "completion").inc(usage.completion_tokens)
+
+    def disconnected(self) -> None:
+        """A caller went away."""
+        self._disconnects.inc()
+
+
+class _LiveState(Collector):
+    """State that is read at scrape time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        in_flight = GaugeMetricFamily("coe_expert_in_flight", "Requests being answered.", labels=["expert"])
+        healthy = GaugeMetricFamily("coe_expert_healthy", "0 while the breaker is open.", labels=["expert"])
+        awake = GaugeMetricFamily("coe_expert_awake", "1 when it can answer at once.", labels=["expert"])
+        members = self._engine.pool.members
+        view = self._engine.pool.view(tuple(members))
+        for name, member in members.items():
+            in_flight.add_metric([name], member.in_flight)
+            healthy.add_metric([name], view.experts[name].healthy)
+            awake.add_metric([name], member.awake)
+        yield from (in_flight, healthy, awake)
+        if self._engine.store is not None:
+            stats = self._engine.store.stats()
+            lookups = CounterMetricFamily(
+                "coe_decision_cache_lookups", "Decisions by where they came from.", labels=["source"]
+            )
+            for source in ("memory", "shared", "computed"):
+                lookups.add_metric([source], getattr(stats, source))
+            yield lookups
+            yield GaugeMetricFamily("coe_decision_cache_entries", "Decisions in memory.", value=stats.entries)
