@@ -96,11 +96,14 @@ class Reply:
         chunks: SSE bytes, ending with `data: [DONE]\\n\\n`, when streamed. Each piece holds whole or part
             events; the first piece holds at least one whole event. Closing the generator cancels the call.
         usage: tokens, when known; a streaming expert may fill it in when its stream ends.
+        cost_usd: what the call cost, from an expert that knows better than its card's prices; filled in like
+            `usage`.
     """
 
     body: bytes | None = None
     chunks: AsyncGenerator[bytes, None] | None = None
     usage: Usage | None = None
+    cost_usd: float | None = None
 
 
 @runtime_checkable
