@@ -66,7 +66,7 @@ class FakeUpstream:
         keep: int = 10_000,
     ) -> None:
         self._fault = fault
-        self.faults = dict(faults or {})
+        self.faults = {model: _per_request(each) for model, each in (faults or {}).items()}
         self.answer = answer
         self.framing = framing
         self.models = tuple(models)
@@ -212,7 +212,11 @@ class FakeUpstream:
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setblocking(False)
-        bound.bind(("127.0.0.1", self._port))
+        try:
+            bound.bind(("127.0.0.1", self._port))
+        except OSError:
+            bound.close()
+            raise
         return bound
 
     async def _listen(self, bound: socket.socket) -> None:
