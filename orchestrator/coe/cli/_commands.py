@@ -24,8 +24,10 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
+    "init": Entry("coe.cli._init:app", "Write a commented configuration and its schema."),
     "serve": Entry("coe.cli._serve:app", "Serve every expert behind one OpenAI-compatible endpoint."),
     "config": Entry("coe.cli._config:app", "Check a configuration; print its JSON Schema."),
+    "plugins": Entry("coe.cli._plugins:app", "List, check and create plugins."),
 }
 
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}

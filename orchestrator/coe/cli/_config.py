@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from coe.cli._errors import ExitCode
-from coe.cli._options import ConfigOption, JsonOption, checked, load_config, registry_for
+from coe.cli._files import write_new
+from coe.cli._options import ConfigOption, JsonOption, checked, load_config, registry_for, schema_text
 from coe.config import Config, InvalidConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -41,6 +42,25 @@ def validate(
         typer.echo(json.dumps({"valid": False, "problems": _rows(error)}, indent=2))
         raise typer.Exit(ExitCode.CONFIG) from error
     typer.echo(json.dumps(_summary(valid), indent=2) if as_json else _sentence(valid))
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it there instead.", show_default=False),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of configuration files, with every installed plugin in it.
+
+    Editors check and complete a file that begins with
+    `# yaml-language-server: $schema=coe.schema.json`.
+    """
+    text = schema_text()
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_new({output: text}, force=True)
 
 
 def _rows(error: InvalidConfig) -> list[dict[str, object]]:

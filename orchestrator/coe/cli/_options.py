@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coe.config import Config, InvalidConfig, check_plugins, discover
+from coe.config import Config, InvalidConfig, check_plugins, discover, json_schema
 from coe.registry import FIRST_PARTY, Registry
 
 ConfigOption = Annotated[
@@ -47,3 +48,14 @@ def checked(config: Config, registry: Registry) -> Config:
     if problems := check_plugins(config, registry):
         raise InvalidConfig(problems)
     return config
+
+
+def schema_text() -> str:
+    """The JSON Schema of configuration files as text. Imports every installed plugin.
+
+    Plugins that do not load are named on stderr.
+    """
+    schema = json_schema(Registry())
+    for note in schema.get("$comment", "").splitlines():
+        typer.echo(f"note: {note}", err=True)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

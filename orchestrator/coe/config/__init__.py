@@ -1,7 +1,7 @@
 """Configuration: one YAML file in, one frozen `Config` out."""
 
 from coe.config._check import check_plugins
-from coe.config._discover import discover, find
+from coe.config._discover import FILE_NAME, discover, find
 from coe.config._embedded import EMBEDDED_TEXT, embedded_default
 from coe.config._load import load, loads
 from coe.config._models import (
@@ -18,9 +18,11 @@ from coe.config._models import (
 )
 from coe.config._paths import cache_dir
 from coe.config._problems import InvalidConfig, Problem
+from coe.config._schema import json_schema
 
 __all__ = [
     "EMBEDDED_TEXT",
+    "FILE_NAME",
     "BreakerConfig",
     "CacheConfig",
     "CardConfig",
@@ -38,6 +40,7 @@ __all__ = [
     "discover",
     "embedded_default",
     "find",
+    "json_schema",
     "load",
     "loads",
 ]
