@@ -1,17 +1,28 @@
 """Where decisions are acted on: route, ask the chosen expert, fall back, note what happened."""
 
+from coe.engine._candidates import candidates, requested, unknown_model
+from coe.engine._describe import coe_object, confidence, explanation, model_infos, routed_from
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._features import extract_features
 from coe.engine._open import open_engine
-from coe.engine._records import Attempt, Routed, Served
+from coe.engine._records import DEFAULT_TENANT, Attempt, Routed, Served
 
 __all__ = [
+    "DEFAULT_TENANT",
     "Attempt",
     "Engine",
     "Observer",
     "Routed",
     "RouterBinding",
     "Served",
+    "candidates",
+    "coe_object",
+    "confidence",
+    "explanation",
     "extract_features",
+    "model_infos",
     "open_engine",
+    "requested",
+    "routed_from",
+    "unknown_model",
 ]

@@ -10,20 +10,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coe.cache import DecisionStore, Source, decision_key
-from coe.contracts import Context, Decision, Excluded, Features, PoolView, Ranked, Reason, Reply, Router
+from coe.contracts import Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
+from coe.engine._candidates import candidates, requested, unknown_model
 from coe.engine._features import extract_features
 from coe.engine._records import Attempt, CacheOutcome, Routed, Served
 from coe.errors import (
-    CoeError,
     ExpertError,
     ExpertProtocolError,
     ExpertRejected,
     ExpertTimeout,
     ExpertUnavailable,
-    ModelNotFound,
-    NoEligibleExpert,
 )
-from coe.pool import Breaker, Member, Pool, eligible
+from coe.pool import Breaker, Member, Pool
 from coe.wire import ChatRequest
 
 MAX_SESSIONS = 100_000
@@ -109,9 +107,7 @@ class Engine:
         if binding is None:
             decision = self._requested(model, features)
         else:
-            view, excluded = eligible(features, self.pool.view(binding.experts))
-            if not view.experts:
-                raise _nobody(excluded)
+            view, excluded = candidates(features, self.pool.view(binding.experts))
             decision, outcome = await self._decide(model, binding, features, view, tenant)
             if excluded:
                 decision = dataclasses.replace(decision, excluded=excluded)
@@ -218,17 +214,9 @@ class Engine:
     def _requested(self, name: str, features: Features) -> Decision:
         """The caller named an expert: no routing, but the same hard filter."""
         if name not in self.pool.members:
-            virtual = ", ".join(f"`{model}`" for model in self.routers)
-            known = ", ".join(f"`{each}`" for each in self.pool.members)
-            raise ModelNotFound(
-                f"No model is called `{name}`.",
-                param="model",
-                hint=f"Ask for {virtual} to let coe choose, or for an expert: {known}.",
-            )
-        view, excluded = eligible(features, self.pool.view((name,)))
-        if not view.experts:
-            raise _nobody(excluded)
-        return Decision(expert=name, ranked=(Ranked(name),), reason=Reason.REQUESTED)
+            raise unknown_model(name, self.routers, self.pool.members)
+        candidates(features, self.pool.view((name,)))
+        return requested(name)
 
     def _remember(self, key: tuple[str, str], expert: str) -> None:
         self._sessions[key] = expert
@@ -308,11 +296,3 @@ def _fits(decision: Decision, view: PoolView) -> bool:
         and ranked[0].expert == decision.expert
         and all(each.expert in view.experts for each in ranked)
     )
-
-
-def _nobody(excluded: tuple[Excluded, ...]) -> CoeError:
-    """The error when every expert is excluded."""
-    reasons = "; ".join(f"`{each.expert}` {each.why}" for each in excluded)
-    if any("left alone" in each.why for each in excluded):
-        return ExpertUnavailable(f"No expert can serve this request now: {reasons}.")
-    return NoEligibleExpert(f"No expert can serve this request: {reasons}.")

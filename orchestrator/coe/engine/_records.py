@@ -9,6 +9,8 @@ from typing import Literal
 from coe.contracts import Card, Decision, Reply
 
 CacheOutcome = Literal["hit", "miss", "off"]
+DEFAULT_TENANT = "default"
+"""Whose request it is when nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

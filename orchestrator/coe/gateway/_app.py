@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from coe.config import Config
-from coe.engine import Engine
+from coe.engine import Engine, model_infos
 from coe.errors import CoeError
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
 from coe.gateway._chat import ChatHandler
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._metrics import Metrics
-from coe.wire import ErrorDetail, ErrorEnvelope, ModelInfo, ModelList
+from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
 _log = logging.getLogger("coe.gateway")
 
@@ -121,26 +121,7 @@ class Gateway:
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /v1/models`: virtual models, then experts."""
-        infos = [ModelInfo(id=name, coe={"kind": "virtual"}) for name in self._engine.routers]
-        for name, member in self._engine.pool.members.items():
-            card = member.expert.card
-            facts = {
-                "kind": card.kind,
-                "capabilities": sorted(card.capabilities),
-                "context_window": card.context_window,
-                "params_b": card.params_b,
-                "active_params_b": card.active_params_b,
-                "input_usd_per_mtok": card.input_usd_per_mtok,
-                "output_usd_per_mtok": card.output_usd_per_mtok,
-                "domains": card.domains,
-                "locality": card.locality,
-                "description": card.description,
-                "awake": member.awake,
-            }
-            infos.append(
-                ModelInfo(id=name, coe={key: value for key, value in facts.items() if value is not None})
-            )
-        await respond(send, 200, msgspec.json.encode(ModelList(infos)))
+        await respond(send, 200, msgspec.json.encode(ModelList(model_infos(self._engine))))
         return 200
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> int:

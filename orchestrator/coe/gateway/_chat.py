@@ -12,7 +12,7 @@ import msgspec
 
 from coe.config import ServerConfig
 from coe.contracts import Context
-from coe.engine import Engine, Served
+from coe.engine import DEFAULT_TENANT, Engine, Served, coe_object, explanation
 from coe.errors import CoeError, ExpertProtocolError, InvalidRequest
 from coe.gateway._asgi import (
     EVENT_STREAM,
@@ -25,11 +25,10 @@ from coe.gateway._asgi import (
     respond,
 )
 from coe.gateway._envelope import error_frame
-from coe.gateway._facts import annotate, annotate_first_event, coe_object, explanation, routing_headers
+from coe.gateway._facts import annotate, annotate_first_event, routing_headers
 from coe.gateway._metrics import Metrics
 from coe.wire import chat_request, parse_chat
 
-DEFAULT_TENANT = "default"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_SESSION_BYTES = 256
 

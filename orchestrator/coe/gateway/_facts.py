@@ -1,4 +1,4 @@
-"""What the caller is told about routing: headers, the `coe` object, and the full explanation."""
+"""Where the caller is told about routing: headers, and the `coe` object in the body."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import msgspec
 from msgspec import Raw
 
 from coe.contracts import Card
-from coe.engine import Routed, Served
+from coe.engine import Routed, confidence
 from coe.gateway._asgi import Header
 
-SCHEMA = 1
 _members = msgspec.json.Decoder(dict[str, Raw])
-
-
-def confidence(routed: Routed) -> float:
-    """Calibrated probability of the most probable category; 1 when nothing was classified."""
-    probabilities = routed.decision.probabilities
-    return round(probabilities[0][1], 4) if probabilities else 1.0
 
 
 def routing_headers(
@@ -40,49 +33,6 @@ def routing_headers(
     if fallback_from:
         headers.append((b"x-coe-fallback-from", _header_value(",".join(fallback_from))))
     return headers
-
-
-def coe_object(decision_id: str, served: Served, *, explain: bool) -> dict[str, Any]:
-    """The `coe` object of a completion: the headers' facts, and the whole decision when asked for."""
-    routed = served.routed
-    facts: dict[str, Any] = {
-        "schema": SCHEMA,
-        "decision_id": decision_id,
-        "category": routed.decision.category,
-        "confidence": confidence(routed),
-        "expert": served.card.name,
-        "expert_kind": served.card.kind,
-        "reason": routed.decision.reason,
-        "cache": routed.cache,
-        "route_us": routed.route_us,
-    }
-    if served.fallback_from:
-        facts["fallback_from"] = served.fallback_from
-    if explain:
-        facts["decision"] = explanation(routed)
-    return facts
-
-
-def explanation(routed: Routed) -> dict[str, Any]:
-    """A decision in full."""
-    decision = routed.decision
-    return {
-        "model": routed.model,
-        "expert": decision.expert,
-        "reason": decision.reason,
-        "category": decision.category,
-        "confidence": confidence(routed),
-        "uncertainty": decision.uncertainty,
-        "categories": [
-            {"category": category, "probability": probability}
-            for category, probability in decision.probabilities
-        ],
-        "ranked": [{"expert": ranked.expert, "score": ranked.score} for ranked in decision.ranked],
-        "excluded": [{"expert": excluded.expert, "why": excluded.why} for excluded in decision.excluded],
-        "revision": decision.revision,
-        "cache": routed.cache,
-        "route_us": routed.route_us,
-    }
 
 
 def annotate(completion: bytes, expert: str, facts: dict[str, Any]) -> bytes:
