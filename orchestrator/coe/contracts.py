@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from coe.wire import ChatRequest, Usage
 
@@ -345,6 +345,14 @@ class DecisionCache(Protocol):
 
 
 # --- plugins -----------------------------------------------------------------------------------------------
+
+
+class ExpertReference:
+    """Marks a setting that names an expert: `coe config validate` checks that the pool has it."""
+
+
+ExpertName = Annotated[str, ExpertReference()]
+"""Type of such a setting, alone or within lists and dicts: `base: ExpertName`."""
 
 
 class Build(Protocol):

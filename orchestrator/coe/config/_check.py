@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from coe.config._explain import explain, key_names, unknown_key
 from coe.config._models import Config, ExpertConfig, PluginSettings, RouterConfig
 from coe.config._problems import KeyPath, Problem, in_order
+from coe.config._references import references, unknown_expert
 from coe.errors import PluginError
 from coe.registry import Registry
 
@@ -49,10 +50,15 @@ def _check(
             yield origin.problem((*here, name), unknown_key(name, [*own, *known]))
     raw = {path[2:]: text for path, text in origin.raw.items() if path[:2] == here}
     try:
-        plugin.settings.model_validate({k: v for k, v in block.settings.items() if k in known})
+        settings = plugin.settings.model_validate({k: v for k, v in block.settings.items() if k in known})
     except ValidationError as error:
         for path, message in explain(error, plugin.settings, raw, origin.replaced):
             yield origin.problem((*here, *path), message)
+        return
     # A validator is somebody else's code: one that raises anything else must not take the host down.
     except Exception as error:  # noqa: BLE001
         yield origin.problem(here, f"the settings of plugin `{block.kind}` raised {type(error).__name__}.")
+        return
+    for path, name in references(settings):
+        if name not in config.experts:
+            yield origin.problem((*here, *path), unknown_expert(name, config.experts))

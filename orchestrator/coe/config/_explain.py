@@ -140,11 +140,12 @@ def _model_at(model: type[BaseModel], loc: KeyPath) -> type[BaseModel] | None:
         else:
             arguments = get_args(here)
             here = arguments[-1] if arguments and arguments[-1] is not ... else next(iter(arguments), None)
-        here = _without_none(here)
+        here = without_none(here)
     return here if _is_model(here) else None
 
 
-def _without_none(annotation: Any) -> Any:
+def without_none(annotation: Any) -> Any:
+    """The first member of a union that is not None; what is no union as it is."""
     if get_origin(annotation) in (Union, types.UnionType):
         return next((each for each in get_args(annotation) if each is not type(None)), None)
     return annotation

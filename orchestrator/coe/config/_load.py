@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from coe.config._explain import explain, suggest
+from coe.config._explain import explain
 from coe.config._models import Config, Origin
 from coe.config._problems import InvalidConfig, KeyPath, Problem, in_order
+from coe.config._references import unknown_expert
 from coe.config._yaml import Document, parse
 from coe.errors import ConfigError
 
@@ -92,5 +93,4 @@ def _cross_references(config: Config) -> Iterator[Problem]:
             yield origin.problem((*here, "experts"), "names no expert.")
         for index, expert in enumerate(router.experts or ()):
             if expert not in config.experts:
-                message = f"no expert is called `{expert}`. {suggest(expert, list(config.experts))}"
-                yield origin.problem((*here, "experts", index), message)
+                yield origin.problem((*here, "experts", index), unknown_expert(expert, config.experts))
