@@ -93,9 +93,9 @@ class OpenAIExpert:
                 "/chat/completions", body, timeout_s=self._patience_s(context), headers=trace
             )
             if response.status != 200:
-                raise await self._refusal(response)
+                raise await self._refusal(response, context)
             if not streamed:
-                return self._whole(await response.read(MAX_REPLY_BYTES))
+                return self._whole(await response.read(MAX_REPLY_BYTES, context.remaining_s()))
             return await self._stream(response)
         except (Broken, OSError) as error:
             raise self._failure(error) from error
@@ -165,7 +165,7 @@ class OpenAIExpert:
         if b"[DONE]" not in tail[-_DONE_TAIL_BYTES:]:
             raise ExpertUnavailable(f"`{self._card.name}` ended its stream early.", expert=self._card.name)
 
-    async def _refusal(self, response: Response) -> ExpertError:
+    async def _refusal(self, response: Response, context: Context) -> ExpertError:
         """The error for a status that is not 200."""
         status, name = response.status, self._card.name
         retry_after_s = _retry_after_s(response.headers.get(b"retry-after"))
@@ -174,7 +174,7 @@ class OpenAIExpert:
             response.close()
             message = f"`{name}` answered {status}."
             return ExpertUnavailable(message, expert=name, retry_after_s=retry_after_s)
-        message, param = _error_message(await response.read(MAX_ERROR_BYTES))
+        message, param = _error_message(await response.read(MAX_ERROR_BYTES, context.remaining_s()))
         message = self._clean(message)
         if status == 429:
             return ExpertOverloaded(

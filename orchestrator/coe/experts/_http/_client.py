@@ -25,10 +25,11 @@ class Response:
         self.status = connection.status
         self.headers: Mapping[bytes, bytes] = connection.headers
 
-    async def read(self, limit_bytes: int) -> bytes:
-        """The whole body. Raises `Broken`, also when it is larger than the limit."""
+    async def read(self, limit_bytes: int, timeout_s: float) -> bytes:
+        """The whole body. Raises `Broken` (also when it is larger than the limit); `Silent` in time."""
         pieces: list[bytes] = []
         size = 0
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._connection.abort_idle)
         try:
             while piece := await self._connection.read_some():
                 pieces.append(piece)
@@ -36,6 +37,7 @@ class Response:
                 if size > limit_bytes:
                     raise Broken(f"the reply is larger than {limit_bytes} bytes")
         finally:
+            timer.cancel()
             self.close()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
