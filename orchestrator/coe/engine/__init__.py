@@ -5,11 +5,12 @@ from coe.engine._describe import coe_object, confidence, explanation, model_info
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._features import extract_features
 from coe.engine._open import open_engine
-from coe.engine._records import DEFAULT_TENANT, Attempt, Routed, Served
+from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served
 
 __all__ = [
     "DEFAULT_TENANT",
     "Attempt",
+    "CacheOutcome",
     "Engine",
     "Observer",
     "Routed",

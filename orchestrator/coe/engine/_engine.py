@@ -180,11 +180,11 @@ class Engine:
         if decision is not None:
             return decision, "hit"
         decision, source = await self.store.get_or_compute(
-            key, revision, lambda: self._run(model, binding, features, view)
+            key,
+            revision,
+            lambda: self._run(model, binding, features, view),
+            lambda shared: _fits(shared, view),
         )
-        # What Redis holds is data from outside: it may route to members of this very view only.
-        if source is Source.SHARED and not _fits(decision, view):
-            return self._run(model, binding, features, view), "miss"
         return decision, "miss" if source is Source.COMPUTED else "hit"
 
     def _run(self, name: str, binding: RouterBinding, features: Features, view: PoolView) -> Decision:

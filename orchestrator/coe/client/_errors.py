@@ -1,0 +1,71 @@
+"""From an error envelope back to the error that the server raised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from coe.errors import (
+    CoeError,
+    ExpertError,
+    ExpertOverloaded,
+    ExpertProtocolError,
+    ExpertRejected,
+    ExpertTimeout,
+    ExpertUnavailable,
+    InvalidRequest,
+    ModelNotFound,
+    NoEligibleExpert,
+    RequestError,
+    RequestTooLarge,
+)
+
+_REQUEST: dict[str, type[RequestError]] = {
+    each.code: each for each in (InvalidRequest, RequestTooLarge, ModelNotFound, NoEligibleExpert)
+}
+_EXPERT: dict[str, type[ExpertError]] = {
+    each.code: each
+    for each in (ExpertError, ExpertUnavailable, ExpertTimeout, ExpertOverloaded, ExpertProtocolError)
+}
+
+
+class _Detail(msgspec.Struct):
+    message: str = "The server gives no reason."
+    param: str | None = None
+    code: str | int | None = None
+
+
+class _Envelope(msgspec.Struct):
+    error: _Detail
+
+
+def told_error(
+    envelope: Mapping[str, Any], status: int = 502, retry_after_s: float | None = None
+) -> CoeError:
+    """The error of an envelope, of the class that its `code` names.
+
+    A code of another make becomes a `RequestError` for a 4xx and a plain `CoeError` for any other status.
+
+    Args:
+        envelope: `{"error": {"message", "param", "code"}}`.
+        status: of the response.
+        retry_after_s: its Retry-After header.
+    """
+    try:
+        detail = msgspec.convert(envelope, _Envelope).error
+    except msgspec.ValidationError:
+        return ExpertProtocolError(f"The server answered {status} without a readable error.")
+    code = str(detail.code)
+    if request := _REQUEST.get(code):
+        return request(detail.message, param=detail.param)
+    if expert := _EXPERT.get(code):
+        return expert(detail.message, retry_after_s=retry_after_s)
+    if code == ExpertRejected.code:
+        return ExpertRejected(detail.message, status=status, param=detail.param)
+    if 400 <= status < 500:
+        error = RequestError(detail.message, param=detail.param)
+        error.status = status
+        return error
+    return CoeError(detail.message)
