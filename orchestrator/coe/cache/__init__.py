@@ -5,13 +5,14 @@ What the engine needs:
     store = DecisionStore(MemoryCache(entries, clock), ttl_s=3600, shared=cache_plugin_or_none)
     key = decision_key(tenant, router.revision, view.digest, features, router="auto")
     decision = store.peek(key)                                   # synchronous; None when not in memory
-    decision, source = await store.get_or_compute(key, router.revision, lambda: router.route(features, view))
+    decision, source = await store.get_or_compute(
+        key, router.revision, lambda: router.route(features, view), lambda each: each.expert in view.experts
+    )
     store.stats()                                                # counters for metrics
     await store.aclose()
 
-`source` is a `Source`: `memory` and `shared` are hits, `computed` is a miss. Whoever uses a decision still
-checks that its expert is in the pool view. `RedisCache.stats()` has counters of its own. Importing this
-package does not import redis-py; naming `RedisCache` does.
+`source` is a `Source`: `memory` and `shared` are hits, `computed` is a miss. `RedisCache.stats()` has
+counters of its own. Importing this package does not import redis-py; naming `RedisCache` does.
 """
 
 from __future__ import annotations

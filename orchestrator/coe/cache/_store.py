@@ -24,7 +24,8 @@ class StoreStats:
 
     Attributes:
         memory, shared, computed: how many came from where.
-        refused: decisions of the shared cache that another router revision made; not used.
+        refused: decisions of the shared cache that another router revision made, or that do not fit the
+            pool; not used.
         failures: times that the shared cache raised, which it must not; taken as a miss.
         entries: decisions in memory now.
     """
@@ -69,7 +70,11 @@ class DecisionStore:
         return decision
 
     async def get_or_compute(
-        self, key: bytes, revision: str, compute: Callable[[], Decision]
+        self,
+        key: bytes,
+        revision: str,
+        compute: Callable[[], Decision],
+        fits: Callable[[Decision], bool] = lambda _: True,
     ) -> tuple[Decision, Source]:
         """The decision of this key, from the nearest place that has it.
 
@@ -77,12 +82,16 @@ class DecisionStore:
             key: `decision_key` of the request.
             revision: of the router that would decide: a shared decision of any other is not used.
             compute: decides, synchronously. What it raises is raised to this caller only and not kept.
+            fits: whether a shared decision may be used. What another process wrote is data from outside: the
+                caller checks that it names experts that it knows.
         """
         decision = self.peek(key)
         if decision is not None:
             return decision, Source.MEMORY
         if self._shared is not None:
-            decision = await self._ask(self._shared, key, revision)
+            decision = await self._ask(
+                self._shared, key, lambda found: found.revision == revision and fits(found)
+            )
             if decision is not None:
                 self._memory.put(key, decision, self._ttl_s)
                 self._stats.shared += 1
@@ -98,13 +107,15 @@ class DecisionStore:
                 await self._tell(self._shared, key, decision)
         return decision, Source.COMPUTED
 
-    async def _ask(self, shared: DecisionCache, key: bytes, revision: str) -> Decision | None:
+    async def _ask(
+        self, shared: DecisionCache, key: bytes, usable: Callable[[Decision], bool]
+    ) -> Decision | None:
         try:
             decision = await shared.get(key)
         except Exception:  # noqa: BLE001 - the cache may be a plugin, whose failure must not fail the request.
             self._stats.failures += 1
             return None
-        if decision is not None and decision.revision != revision:
+        if decision is not None and not usable(decision):
             self._stats.refused += 1
             return None
         return decision
