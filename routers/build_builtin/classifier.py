@@ -1,0 +1,113 @@
+"""Train the built-in category classifier, report how good it is, and write it into the package.
+
+    COE_DATA=../shared/data python routers/build_builtin/classifier.py [--report report.json]
+
+The same data, seed and library versions give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from own_prompts import read_own
+from sources import GENERAL, Example, read_examples
+
+from coe.contracts import Features
+from coe_routers.artifact import EmbedderRef, RouterArtifact, save_router
+from coe_routers.features import StaticEmbedder
+from coe_routers.training import FitOptions, Fitted, fit_classifier
+
+REPOSITORY = Path(__file__).parents[2]
+OUT = REPOSITORY / "routers/coe_routers/builtin/router"
+TEST_SHARE = 0.2
+CAP = 450
+"""Rows of one category from one source: no source may speak for its category alone."""
+
+
+def main() -> None:
+    """Fit on the training part, report on the test part, then save what was fitted."""
+    parser = argparse.ArgumentParser(description="Train the built-in category classifier.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    data = Path(os.environ.get("COE_DATA", REPOSITORY.parent / "shared/data"))
+    examples = capped(distinct([*read_own(), *read_examples(data)]), options.seed)
+    train = [each for each in examples if not held_out(each.text)]
+    print(Counter(each.category for each in train))
+    fitted = fit(train, options.seed)
+    probs, labels = fitted.held_out.probabilities, fitted.held_out.labels
+    print("out of fold", (probs.argmax(1) == labels)[labels >= 0].mean(), fitted.uncertainty_limit)
+    save(fitted, train, options.out, options.seed)
+
+
+def distinct(examples: Iterable[Example]) -> list[Example]:
+    """The first example of every text, texts compared without case, space and punctuation."""
+    seen: dict[str, Example] = {}
+    for each in examples:
+        if key := _plain(each.text):
+            seen.setdefault(key, each)
+    return list(seen.values())
+
+
+def capped(examples: Sequence[Example], seed: int) -> list[Example]:
+    """At most `CAP` examples of each category and source, picked by the seed."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    counts: Counter[tuple[str, str]] = Counter()
+    kept: list[int] = []
+    for index in order.tolist():
+        key = (examples[index].category, examples[index].source)
+        counts[key] += 1
+        if counts[key] <= CAP:
+            kept.append(index)
+    return [examples[index] for index in sorted(kept)]
+
+
+def held_out(text: str) -> bool:
+    """Whether a text belongs to the test part: decided by its hash, so that it never changes sides."""
+    digest = hashlib.sha256(b"coe builtin\0" + _plain(text).encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32 < TEST_SHARE
+
+
+def fit(train: Sequence[Example], seed: int) -> Fitted:
+    """The classifier as it ships."""
+    return fit_classifier(
+        [Features(text=each.text) for each in train],
+        [each.category for each in train],
+        embedder=StaticEmbedder.load(),
+        options=FitOptions(seed=seed),
+    )
+
+
+def save(fitted: Fitted, train: Sequence[Example], out: Path, seed: int) -> None:
+    """Write the artifact with the facts of how it was made."""
+    sources = Counter((each.source, each.licence) for each in train)
+    facts = {
+        "seed": seed,
+        "rows": len(train),
+        "rows_general": sum(each.category == GENERAL for each in train),
+        "sources": [[source, licence, rows] for (source, licence), rows in sorted(sources.items())],
+    }
+    router = RouterArtifact(
+        classifier=fitted.classifier,
+        uncertainty_limit=fitted.uncertainty_limit,
+        embedder=EmbedderRef(kind="static"),
+        facts=facts,
+    )
+    revision = save_router(out, router)
+    size_mb = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    print(f"{out}: {size_mb:.1f} MB, revision {revision[:12]}")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text.lower()).strip()
+
+
+if __name__ == "__main__":
+    main()

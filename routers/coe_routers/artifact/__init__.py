@@ -1,0 +1,25 @@
+"""Saved routers: classifier, limit of uncertainty, expert map."""
+
+from coe_routers.artifact._router import (
+    EmbedderRef,
+    ExpertMap,
+    FindEmbedder,
+    RouterArtifact,
+    RouterFacts,
+    load_router,
+    read_facts,
+    save_expert_map,
+    save_router,
+)
+
+__all__ = [
+    "EmbedderRef",
+    "ExpertMap",
+    "FindEmbedder",
+    "RouterArtifact",
+    "RouterFacts",
+    "load_router",
+    "read_facts",
+    "save_expert_map",
+    "save_router",
+]

@@ -1,0 +1,21 @@
+"""What classifiers see of a prompt: hashed n-grams and embeddings."""
+
+from coe_routers.features._encoder import Encoded, Encoder, SparseRow, inverse_document_frequency, weigh
+from coe_routers.features._ngrams import BUCKETS, SCHEME, count_ngrams
+from coe_routers.features._static import StaticEmbedder
+from coe_routers.features._text import MAX_CHARS, routing_text, windows
+
+__all__ = [
+    "BUCKETS",
+    "MAX_CHARS",
+    "SCHEME",
+    "Encoded",
+    "Encoder",
+    "SparseRow",
+    "StaticEmbedder",
+    "count_ngrams",
+    "inverse_document_frequency",
+    "routing_text",
+    "weigh",
+    "windows",
+]

@@ -1,0 +1,125 @@
+"""Hashed word and byte n-grams of a text, in numpy operations on whole arrays.
+
+Byte n-grams of 3 to 5 bytes are read as 64-bit integers at every offset and hashed by one multiplication.
+Words have no fixed length: their hash is a polynomial modulo 2^64 taken from one prefix sum,
+`(S[end] - S[start]) * B^-start`, so that no Python loop runs over the words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WORD_BUCKETS = 1 << 15
+BYTE_BUCKETS = 1 << 16
+BUCKETS = WORD_BUCKETS + BYTE_BUCKETS
+"""Words and word pairs fall into the first `WORD_BUCKETS` buckets, byte n-grams into the rest."""
+SCHEME = "words12+bytes345/1"
+"""Names this hashing; a classifier trained with another one is refused."""
+
+_MAX_BYTES = 1 << 17
+_BYTE_SIZES = (3, 4, 5)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_PAIR = np.uint64(0xA0761D6478BD642F)
+_BASE = 0x100000001B3
+_HALF = np.uint64(32)
+_WORD_SHIFT = np.uint64(64 - 15)
+_BYTE_SHIFT = np.uint64(64 - 16)
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+
+
+def _is_word_byte() -> NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    table[0x80:] = 1
+    for low, high in ((ord("0"), ord("9")), (ord("a"), ord("z"))):
+        table[low : high + 1] = 1
+    table[ord("_")] = 1
+    return table
+
+
+_WORD_BYTE = _is_word_byte()
+
+
+class _Powers:
+    """Powers of the polynomial's base and of its inverse, grown to the longest text seen."""
+
+    def __init__(self) -> None:
+        self.forward = np.ones(1, np.uint64)
+        self.inverse = np.ones(1, np.uint64)
+
+    def upto(self, length: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Both tables with at least `length` powers."""
+        if len(self.forward) < length:
+            size = max(4096, 1 << (length - 1).bit_length())
+            self.forward = _powers(_BASE, size)
+            self.inverse = _powers(pow(_BASE, -1, 1 << 64), size)
+        return self.forward, self.inverse
+
+
+def _powers(base: int, size: int) -> NDArray[np.uint64]:
+    factors = np.full(size, base, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors, dtype=np.uint64)
+
+
+_POWERS = _Powers()
+
+
+def count_ngrams(text: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Count the hashed n-grams of a text.
+
+    Case, digits and runs of white space are folded first: `17*23` and `40*51` are the same kind of prompt.
+
+    Returns:
+        buckets: int32[m], sorted, each once, below `BUCKETS`.
+        counts: float32[m].
+    """
+    folded = " ".join(text.lower().split()).encode("utf-8", "replace")[:_MAX_BYTES]
+    # Spaces at both ends mark the first and the last word.
+    data = b" " + folded.translate(_DIGITS_TO_ZERO) + b" "
+    hashed = np.concatenate([_word_buckets(data), _byte_buckets(data)])
+    if not len(hashed):
+        return hashed, np.empty(0, np.float32)
+    hashed.sort()
+    starts = np.flatnonzero(np.concatenate([[True], hashed[1:] != hashed[:-1]]))
+    counts = np.diff(starts, append=len(hashed))
+    return hashed[starts], counts.astype(np.float32)
+
+
+def _byte_buckets(data: bytes) -> NDArray[np.int32]:
+    length = len(data)
+    # Eight bytes beyond the end let every offset be read; little-endian by name, so that buckets are the same
+    # on every machine.
+    words = np.ndarray((length,), "<u8", data + bytes(8), 0, (1,))
+    pieces: list[NDArray[np.uint64]] = []
+    for size in _BYTE_SIZES:
+        if length >= size:
+            packed = words[: length - size + 1] & np.uint64((1 << (8 * size)) - 1)
+            pieces.append((packed * _GOLDEN) >> _BYTE_SHIFT)
+    if not pieces:
+        return np.empty(0, np.int32)
+    return np.concatenate(pieces).astype(np.int32) + np.int32(WORD_BUCKETS)
+
+
+def _word_buckets(data: bytes) -> NDArray[np.int32]:
+    octets = np.frombuffer(data, np.uint8)
+    edges = np.flatnonzero(np.diff(_WORD_BYTE[octets]))
+    # The text starts and ends with a space, so edges come in pairs: before a word, at its last byte.
+    starts, ends = edges[0::2] + 1, edges[1::2] + 1
+    if not len(starts):
+        return np.empty(0, np.int32)
+    forward, inverse = _POWERS.upto(len(octets) + 1)
+    sums = np.zeros(len(octets) + 1, np.uint64)
+    np.cumsum(octets * forward[: len(octets)], out=sums[1:])
+    words = _mixed((sums[ends] - sums[starts]) * inverse[starts])
+    pairs = _mixed(words[:-1] * _PAIR + words[1:])
+    return (np.concatenate([words, pairs]) >> _WORD_SHIFT).astype(np.int32)
+
+
+def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return (hashes ^ (hashes >> _HALF)) * _MIX

@@ -1,0 +1,84 @@
+"""The `static` embedder: one vector per token, averaged. No network to run, numpy only.
+
+Source: vectors distilled from sentence-transformers/all-MiniLM-L6-v2 with model2vec
+(https://github.com/MinishLab/model2vec): every token through the encoder, PCA, weights by frequency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coe.errors import ArtifactError
+from coe_routers.features._wordpiece import WordPiece
+from coe_routers.store import read_folder, read_tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KIND = "static-embedder"
+BUILTIN = Path(__file__).parents[1] / "builtin" / "static"
+
+
+class StaticEmbedder:
+    """Mean of token vectors, unit norm.
+
+    Args:
+        vocabulary: the token of each row.
+        vectors: int8[rows, dim].
+        scales: float32[rows]; row r is `vectors[r] * scales[r]`.
+        fingerprint: hash of all that.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str],
+        vectors: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        fingerprint: str,
+    ) -> None:
+        self._split = WordPiece({token: row for row, token in enumerate(vocabulary)})
+        self._vectors = vectors
+        self._scales = scales
+        self._fingerprint = fingerprint
+
+    @classmethod
+    def load(cls, path: Path = BUILTIN) -> StaticEmbedder:
+        """Load from an artifact folder; the built-in one by default. Raises `ArtifactError`."""
+        folder = read_folder(path, KIND)
+        tensors = read_tensors(path / "model.safetensors")
+        vocabulary = (path / "vocab.txt").read_text(encoding="utf-8").split("\n")
+        vectors, scales = tensors.get("vectors"), tensors.get("scales")
+        if vectors is None or scales is None or not len(vocabulary) == len(vectors) == len(scales):
+            raise ArtifactError(f"{path} does not hold one vector and one scale for each token.")
+        return cls(vocabulary, vectors, scales, folder.revision)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the vectors and the vocabulary."""
+        return self._fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self._vectors.shape[1])
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32[n, dim], unit norm; zero for a text without a known token."""
+        embedded = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in enumerate(texts):
+            if tokens := self._split.rows(text):
+                embedded[row] = self._mean(tokens)
+        return embedded
+
+    def tokens(self, text: str) -> list[int]:
+        """Rows of the text's tokens."""
+        return self._split.rows(text)
+
+    def _mean(self, tokens: list[int]) -> NDArray[np.float32]:
+        total = self._scales[tokens] @ self._vectors[tokens].astype(np.float32)
+        norm = np.sqrt(total @ total)
+        return total / norm if norm > 0 else total
