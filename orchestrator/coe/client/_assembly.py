@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
 from coe.errors import ExpertProtocolError
 
+_WHOLE = ("role", "id", "type", "name")
+"""Texts that come in one piece; all others grow."""
+
+
+class _Call(msgspec.Struct):
+    index: Annotated[int, msgspec.Meta(ge=0)] = 0
+    id: str | None = None
+    type: str | None = None
+    function: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
 
 class _Choice(msgspec.Struct):
     index: int = 0
-    delta: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    delta: dict[str, Any] | None = None
     finish_reason: str | None = None
 
 
@@ -33,28 +43,28 @@ class Assembly:
         Raises:
             ExpertProtocolError: it is none.
         """
+        head = {key: value for key, value in chunk.items() if key != "choices" and value is not None}
+        self._head.update(head)
         try:
-            choices = msgspec.convert(chunk, _Chunk).choices
+            return "".join(map(self._grow, msgspec.convert(chunk, _Chunk).choices))
         except msgspec.ValidationError as error:
-            raise ExpertProtocolError(
-                f"The stream holds an event that is no completion chunk: {error}."
-            ) from error
-        self._head.update(
-            {key: value for key, value in chunk.items() if key != "choices" and value is not None}
-        )
-        text = ""
-        for each in choices:
-            whole = self._choices.setdefault(each.index, _choice(each.index))
-            whole["finish_reason"] = each.finish_reason or whole["finish_reason"]
-            _merge(whole["message"], each.delta)
-            if each.index == 0 and isinstance(added := each.delta.get("content"), str):
-                text += added
-        return text
+            raise ExpertProtocolError(f"The stream holds an event that is no chunk: {error}.") from error
 
     def completion(self) -> dict[str, Any]:
         """The chat.completion object so far."""
         choices = [self._choices[index] for index in sorted(self._choices)]
         return {**self._head, "object": "chat.completion", "choices": choices}
+
+    def _grow(self, choice: _Choice) -> str:
+        whole = self._choices.setdefault(choice.index, _choice(choice.index))
+        whole["finish_reason"] = choice.finish_reason or whole["finish_reason"]
+        delta = dict(choice.delta or {})
+        message = whole["message"]
+        for call in msgspec.convert(delta.pop("tool_calls", None) or [], list[_Call]):
+            _merge_call(message.setdefault("tool_calls", []), call)
+        _merge(message, delta)
+        text = delta.get("content")
+        return text if choice.index == 0 and isinstance(text, str) else ""
 
 
 def _choice(index: int) -> dict[str, Any]:
@@ -62,22 +72,19 @@ def _choice(index: int) -> dict[str, Any]:
 
 
 def _merge(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    """Texts grow, calls of tools are merged one by one, anything else is replaced."""
+    """Texts grow, objects are merged, anything else is replaced."""
     for key, value in delta.items():
-        if key == "tool_calls" and isinstance(value, list):
-            _merge_calls(whole.setdefault(key, []), cast("list[Any]", value))
-        elif key not in ("role", "id", "type", "name") and isinstance(value, str):
+        if isinstance(value, str) and key not in _WHOLE:
             whole[key] = (whole.get(key) or "") + value
         elif isinstance(value, dict):
-            inner: dict[str, Any] = whole.setdefault(key, {})
-            _merge(inner, cast("dict[str, Any]", value))
+            _merge(cast("dict[str, Any]", whole.setdefault(key, {})), cast("dict[str, Any]", value))
         elif value is not None:
             whole[key] = value
 
 
-def _merge_calls(calls: list[dict[str, Any]], deltas: list[Any]) -> None:
-    for delta in deltas:
-        index = delta.get("index", 0)
-        while len(calls) <= index:
-            calls.append({})
-        _merge(calls[index], {key: value for key, value in delta.items() if key != "index"})
+def _merge_call(calls: list[dict[str, Any]], call: _Call) -> None:
+    # Calls come in order: an index beyond the next one is a server's slip, not a gap to fill.
+    index = min(call.index, len(calls))
+    if index == len(calls):
+        calls.append({})
+    _merge(calls[index], {"id": call.id, "type": call.type, "function": call.function})
