@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from coe.config._explain import explain, key_names, unknown_key
-from coe.config._models import Config, ExpertConfig, PluginSettings, RouterConfig
+from coe.config._models import Config, PluginSettings
 from coe.config._problems import KeyPath, Problem, in_order
 from coe.config._references import references, unknown_expert
 from coe.errors import PluginError
@@ -15,7 +15,7 @@ from coe.registry import Registry
 
 
 def check_plugins(config: Config, registry: Registry) -> tuple[Problem, ...]:
-    """Check each expert's and router's `kind` and settings. Imports the plugins that the configuration names.
+    """Check `kind` and settings wherever a plugin is configured. Imports the plugins that are named.
 
     Args:
         config: a loaded configuration.
@@ -24,31 +24,33 @@ def check_plugins(config: Config, registry: Registry) -> tuple[Problem, ...]:
     Returns:
         All problems, in the order of the file; none when every plugin accepts its settings.
     """
-    sections = (("experts", ExpertConfig, config.experts), ("routers", RouterConfig, config.routers))
-    return tuple(
-        in_order(
-            problem
-            for section, model, blocks in sections
-            for name, block in blocks.items()
-            for problem in _check(config, (section, name), block, key_names(model), registry)
-        )
-    )
+    return tuple(in_order(problem for used in _uses(config) for problem in _check(config, *used, registry)))
+
+
+def _uses(config: Config) -> Iterator[tuple[str, KeyPath, PluginSettings]]:
+    """Every plugin that is configured: its group, the path of its block, the block."""
+    for name, expert in config.experts.items():
+        yield "coe.experts", ("experts", name), expert
+    for name, router in config.routers.items():
+        yield "coe.routers", ("routers", name), router
+    if config.cache.shared is not None:
+        yield "coe.caches", ("cache", "shared"), config.cache.shared
 
 
 def _check(
-    config: Config, here: KeyPath, block: PluginSettings, own: list[str], registry: Registry
+    config: Config, group: str, here: KeyPath, block: PluginSettings, registry: Registry
 ) -> Iterator[Problem]:
     origin = config.origin
     try:
-        plugin = registry.plugin(f"coe.{here[0]}", block.kind)
+        plugin = registry.plugin(group, block.kind)
     except PluginError as error:
         yield origin.problem((*here, "kind"), str(error))
         return
-    known = key_names(plugin.settings)
+    own, known = key_names(type(block)), key_names(plugin.settings)
     for name in block.settings:
         if name not in known:
             yield origin.problem((*here, name), unknown_key(name, [*own, *known]))
-    raw = {path[2:]: text for path, text in origin.raw.items() if path[:2] == here}
+    raw = {path[len(here) :]: text for path, text in origin.raw.items() if path[: len(here)] == here}
     try:
         settings = plugin.settings.model_validate({k: v for k, v in block.settings.items() if k in known})
     except ValidationError as error:

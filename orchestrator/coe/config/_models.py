@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, P
 from coe.config._problems import KeyPath, Problem
 from coe.contracts import Capability, ExpertKind
 
+_SECRET_LENGTH = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -36,8 +38,15 @@ class Origin:
         for size in range(len(path), -1, -1):
             # What the file does not hold are steps that pydantic adds: members of a union, `[key]`.
             if (known := path[:size]) in self.lines:
-                return Problem(self.source, self.lines[known], known, message)
-        return Problem(self.source, None, path, message)
+                return Problem(self.source, self.lines[known], known, self._told(message))
+        return Problem(self.source, None, path, self._told(message))
+
+    def _told(self, message: str) -> str:
+        for placeholder, secret in self.replaced:
+            # A number or a short word is no secret, and taking it out would spoil the sentence.
+            if len(secret) >= _SECRET_LENGTH:
+                message = message.replace(secret, placeholder)
+        return message
 
 
 class Strict(BaseModel):

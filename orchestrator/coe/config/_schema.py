@@ -16,6 +16,7 @@ Schema = dict[str, Any]
 _SECTIONS: tuple[tuple[str, type[PluginSettings]], ...] = (
     ("experts", ExpertConfig),
     ("routers", RouterConfig),
+    ("caches", PluginSettings),
 )
 _PLACEHOLDER: Schema = {"type": "string", "pattern": r"\$\{"}
 _NOT_SCHEMAS = {"default", "required", "examples", "if"}
@@ -47,8 +48,8 @@ def json_schema(registry: Registry) -> Schema:
             else:
                 variants[kind] = plugin.description
         if variants:
-            del defs[model.__name__]
-            schema["properties"][section]["additionalProperties"] = _by_kind(section, variants)
+            # What the file refers to as any plugin's block becomes the block of an installed one.
+            defs[model.__name__] = _by_kind(section, variants)
     described = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "coe configuration",
@@ -79,7 +80,7 @@ def _by_kind(section: str, variants: dict[str, str]) -> Schema:
     return {
         "type": "object",
         "required": ["kind"],
-        "properties": {"kind": {"description": "Which plugin answers.", "oneOf": kinds}},
+        "properties": {"kind": {"description": "Name of the plugin.", "oneOf": kinds}},
         "allOf": [
             {
                 "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},

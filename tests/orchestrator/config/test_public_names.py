@@ -1,0 +1,32 @@
+"""What coe.config exports."""
+
+from __future__ import annotations
+
+import coe.config
+
+
+def test_exported_names() -> None:
+    assert sorted(coe.config.__all__) == [
+        "BreakerConfig",
+        "CacheConfig",
+        "CardConfig",
+        "Config",
+        "EMBEDDED_TEXT",
+        "ExpertConfig",
+        "FILE_NAME",
+        "InvalidConfig",
+        "Origin",
+        "PluginSettings",
+        "PluginsConfig",
+        "Problem",
+        "RouterConfig",
+        "ServerConfig",
+        "cache_dir",
+        "check_plugins",
+        "discover",
+        "embedded_default",
+        "find",
+        "json_schema",
+        "load",
+        "loads",
+    ]
