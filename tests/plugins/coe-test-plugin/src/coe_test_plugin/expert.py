@@ -56,7 +56,8 @@ class Shout:
         for word in answer.splitlines(keepends=True):
             choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
             yield b"data: " + self._encode("chat.completion.chunk", request_id, choice) + b"\n\n"
-        choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        end: dict[str, str] = {}
+        choice = {"index": 0, "delta": end, "finish_reason": "stop"}
         yield b"data: " + self._encode("chat.completion.chunk", request_id, choice) + b"\n\n"
         yield b"data: [DONE]\n\n"
 
