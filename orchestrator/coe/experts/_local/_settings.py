@@ -8,9 +8,14 @@ from pathlib import Path
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 
 
-def usable_cpus() -> int:
-    """CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0))
+def default_threads() -> int:
+    """Half of the CPUs that this process may run on.
+
+    llama.cpp's threads wait for one another by spinning. With a thread on every CPU, anything else that runs
+    makes all of them wait: on two busy CPUs two threads gave 1 to 4 tokens/s and one thread 30
+    (docs/local-model.md).
+    """
+    return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 class LocalSettings(BaseModel):
@@ -27,7 +32,7 @@ class LocalSettings(BaseModel):
     )
     slots: int = Field(default=4, ge=1, le=64, description="Requests answered at the same time.")
     threads: PositiveInt = Field(
-        default_factory=usable_cpus, description="CPU threads; by default all that are usable."
+        default_factory=default_threads, description="CPU threads; by default half of the CPUs."
     )
     max_start_s: PositiveFloat = Field(
         default=60, description="Longest time for loading the model, not counting its download."
