@@ -1,6 +1,7 @@
 """The OpenAI-compatible HTTP surface: raw ASGI, bytes in and bytes out."""
 
 from coe.gateway._app import Gateway
+from coe.gateway._metrics import Metrics
 from coe.gateway._serve import serve
 
-__all__ = ["Gateway", "serve"]
+__all__ = ["Gateway", "Metrics", "serve"]

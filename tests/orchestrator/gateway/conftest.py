@@ -1,0 +1,88 @@
+"""A gateway on a real socket, in a thread of the test process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from coe.config import loads
+from coe.engine import Engine, open_engine
+from coe.gateway import Gateway, Metrics
+from coe.registry import Registry
+from coe.testing import FakeUpstream
+
+
+@dataclass
+class Running:
+    """A gateway that listens.
+
+    Attributes:
+        client: an HTTP client for it.
+        url: its base URL.
+    """
+
+    client: httpx.Client
+    url: str
+    engine: Engine
+    gateway: Gateway
+
+    def chat(self, content: Any = "hello", **fields: Any) -> httpx.Response:
+        """POST a chat completion."""
+        messages = [{"role": "user", "content": content}]
+        return self.client.post(
+            "/v1/chat/completions", json={"model": "auto", "messages": messages, **fields}
+        )
+
+
+@contextmanager
+def running(text: str) -> Iterator[Running]:
+    config = loads(text, {})
+    metrics = Metrics()
+    engine = open_engine(config, Registry(), metrics, time.monotonic)
+    ids = (f"dec_{number}" for number in itertools.count())
+    gateway = Gateway(engine, config, metrics, time.monotonic, lambda: next(ids))
+    server = uvicorn.Server(uvicorn.Config(gateway, port=0, log_config=None, ws="none", http="httptools"))
+    listening: Future[int] = Future()
+
+    async def main() -> None:
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.005)
+        listening.set_result(server.servers[0].sockets[0].getsockname()[1])
+        await task
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listening.result(20)}"
+    with httpx.Client(base_url=url, timeout=20) as client:
+        yield Running(client, url, engine, gateway)
+    server.should_exit = True
+    thread.join(20)
+
+
+Start = Callable[[str], Running]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a gateway from the text of a configuration; it ends with the test."""
+    with ExitStack() as stack:
+        yield lambda text: stack.enter_context(running(text))
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeUpstream]:
+    """A fake upstream in a thread of its own."""
+    with FakeUpstream() as server:
+        yield server
