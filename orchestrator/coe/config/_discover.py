@@ -1,4 +1,4 @@
-"""Which configuration a command uses. The only place where coe reads the process environment."""
+"""Which configuration a command uses. Nothing outside coe.config reads the process environment."""
 
 from __future__ import annotations
 
