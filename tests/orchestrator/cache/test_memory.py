@@ -29,7 +29,7 @@ class LeastRecentlyUsed(RuleBasedStateMachine):
         self.cache = MemoryCache(entries, lambda: self.now)
         self.model = []
 
-    @rule(key=keys, expert=st.sampled_from("xyz"), ttl_s=st.integers(1, 5))
+    @rule(key=keys, expert=st.sampled_from("xyz"), ttl_s=st.integers(1, 20))
     def put(self, key, expert, ttl_s):
         self.cache.put(key, decision(expert), ttl_s)
         self.model = [row for row in self.model if row[0] != key]
@@ -58,6 +58,15 @@ class LeastRecentlyUsed(RuleBasedStateMachine):
 
 TestLeastRecentlyUsed = LeastRecentlyUsed.TestCase
 TestLeastRecentlyUsed.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_what_was_looked_at_stays_and_what_was_not_goes(clock):
+    cache = MemoryCache(2, clock)
+    cache.put(b"a", decision("x"), 5)
+    cache.put(b"b", decision("y"), 5)
+    cache.peek(b"a")
+    cache.put(b"c", decision("z"), 5)
+    assert [cache.peek(key) for key in (b"a", b"b", b"c")] == [decision("x"), None, decision("z")]
 
 
 def test_the_contract_of_a_cache_is_the_same_store(clock):

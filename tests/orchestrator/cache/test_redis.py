@@ -265,11 +265,28 @@ def test_more_lookups_than_lanes_still_end_when_the_server_hangs(redis_server, c
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         found = await asyncio.gather(*lookups)
+        found.append(await cache.get(key))
         return found, cache.stats()
 
     found, stats = run(redis_server.url, clock, body, deadline_s=SHORT_S, failures=1000)
-    assert found == [None] * 30
-    assert (stats.timeouts, stats.batches) == (30, 4)
+    assert found == [None] * 31
+    assert (stats.timeouts, stats.batches) == (31, 4)
+
+
+def test_lookups_that_found_no_free_lane_are_sent_together_later(redis_server, clock, key):
+    async def body(cache):
+        redis_server.pause()
+        lookups = []
+        for n in range(30):
+            lookups.append(asyncio.create_task(cache.get(key + bytes([n]))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        redis_server.resume()
+        await asyncio.gather(*lookups)
+        return cache.stats()
+
+    stats = run(redis_server.url, clock, body, deadline_s=1000)
+    assert (stats.misses, stats.timeouts, stats.errors, stats.batches) == (30, 0, 0, 5)
 
 
 def test_a_busy_event_loop_is_not_taken_for_a_slow_server(redis_server, clock, key, decide):
@@ -277,10 +294,11 @@ def test_a_busy_event_loop_is_not_taken_for_a_slow_server(redis_server, clock, k
         await cache.set(key, decide(), 60)
         await written(cache)
         assert await cache.get(key) == decide(), "connected"
+        redis_server.pause()  # So that the answer comes while the loop is held up, not before.
         lookup = asyncio.create_task(cache.get(key))
         while cache.stats().batches < 2:
             await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        redis_server.resume()
         time.sleep(0.5)  # Past the deadline, with the answer waiting in the socket.
         return await lookup, cache.stats()
 
@@ -329,15 +347,15 @@ def test_closing_ends_lookups_under_way(redis_server, clock, key):
     redis_server.pause()
 
     async def body(cache):
-        sent = asyncio.create_task(cache.get(key))
-        while cache.stats().batches < 1:
+        lookups = []
+        for n in range(6):  # More than lanes: some are sent, some wait.
+            lookups.append(asyncio.create_task(cache.get(key + bytes([n]))))
             await asyncio.sleep(0)
-        unsent = asyncio.create_task(cache.get(key + b"x"))
-        await asyncio.sleep(0)
+            await asyncio.sleep(0)
         await cache.aclose()
-        return await asyncio.gather(sent, unsent)
+        return await asyncio.gather(*lookups)
 
-    assert run(redis_server.url, clock, body) == [None, None]
+    assert run(redis_server.url, clock, body, deadline_s=1000) == [None] * 6
 
 
 # The first loop ends without a word to the cache, so its connection cannot be closed in order.
