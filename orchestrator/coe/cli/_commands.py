@@ -26,6 +26,9 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "init": Entry("coe.cli._init:app", "Write a commented configuration and its schema."),
     "serve": Entry("coe.cli._serve:app", "Serve every expert behind one OpenAI-compatible endpoint."),
+    "route": Entry("coe.cli._route:app", "Say which expert should answer a prompt, and why."),
+    "chat": Entry("coe.cli._chat:app", "Ask, and see which expert answers and why."),
+    "experts": Entry("coe.cli._experts:app", "List the experts; test whether they answer."),
     "config": Entry("coe.cli._config:app", "Check a configuration; print its JSON Schema."),
     "plugins": Entry("coe.cli._plugins:app", "List, check and create plugins."),
 }

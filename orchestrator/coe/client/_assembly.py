@@ -74,10 +74,11 @@ def _choice(index: int) -> dict[str, Any]:
 def _merge(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
     """Texts grow, objects are merged, anything else is replaced."""
     for key, value in delta.items():
-        if isinstance(value, str) and key not in _WHOLE:
-            whole[key] = (whole.get(key) or "") + value
-        elif isinstance(value, dict):
-            _merge(cast("dict[str, Any]", whole.setdefault(key, {})), cast("dict[str, Any]", value))
+        before = whole.get(key)
+        if isinstance(value, str) and isinstance(before, str) and key not in _WHOLE:
+            whole[key] = before + value
+        elif isinstance(value, dict) and isinstance(before, dict):
+            _merge(cast("dict[str, Any]", before), cast("dict[str, Any]", value))
         elif value is not None:
             whole[key] = value
 
@@ -87,4 +88,4 @@ def _merge_call(calls: list[dict[str, Any]], call: _Call) -> None:
     index = min(call.index, len(calls))
     if index == len(calls):
         calls.append({})
-    _merge(calls[index], {"id": call.id, "type": call.type, "function": call.function})
+    _merge(calls[index], {"id": call.id, "type": call.type, "function": dict(call.function)})

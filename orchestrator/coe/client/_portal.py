@@ -18,8 +18,16 @@ class Portal:
         self._thread = threading.Thread(target=self._run, name="coe-client", daemon=True)
         self._thread.start()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._loop.is_closed()
+
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it and return its result. When the caller is interrupted it is cancelled.
+        """Run it and return its result.
+
+        When the caller is interrupted, as by Ctrl-C, the coroutine is cancelled and has ended before the
+        interruption goes on: what it used can be closed then.
 
         Raises:
             RuntimeError: the portal is closed.
@@ -27,20 +35,27 @@ class Portal:
         if self.closed:
             coroutine.close()
             raise RuntimeError("The client is closed.")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        tasks: list[asyncio.Task[T]] = []
+        ended = threading.Event()
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._loop.is_closed()
+        def begin() -> None:
+            tasks.append(self._loop.create_task(coroutine))
+            tasks[0].add_done_callback(lambda _: ended.set())
+
+        def cancel() -> None:
+            tasks[0].cancel()
+
+        self._loop.call_soon_threadsafe(begin)
+        try:
+            ended.wait()
+        except BaseException:
+            self._loop.call_soon_threadsafe(cancel)
+            ended.wait()
+            raise
+        return tasks[0].result()
 
     def close(self) -> None:
-        """Cancel what still runs and end the thread."""
+        """Cancel what still runs and end the thread. Closing twice does nothing."""
         if self.closed:
             return
         self.call(_cancel_the_rest())
@@ -58,5 +73,6 @@ async def _cancel_the_rest() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()
-    await asyncio.get_running_loop().shutdown_default_executor()
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
