@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from coe.contracts import GENERAL, Build, Decision, Features, PoolView, Ranked, Reason
+from coe.contracts import GENERAL, Build, Decision, ExpertName, Features, PoolView, Ranked, Reason
 
 _SEARCHED_CHARACTERS = 10_000
 """Patterns are the user's own, and some are slow: they see no more of a prompt than this."""
@@ -21,7 +21,7 @@ class Rule(BaseModel):
 
     category: str = Field(min_length=1, description="What such prompts are called.")
     pattern: str = Field(description="Regular expression, looked for anywhere, without regard to case.")
-    experts: tuple[str, ...] = Field(min_length=1, description="Experts for such prompts, best first.")
+    experts: tuple[ExpertName, ...] = Field(min_length=1, description="Experts for such prompts, best first.")
 
     @field_validator("pattern")
     @classmethod
@@ -37,7 +37,7 @@ class RulesSettings(BaseModel):
     """The rule book."""
 
     rules: tuple[Rule, ...] = Field(description="Tried in order.")
-    default: tuple[str, ...] = Field(
+    default: tuple[ExpertName, ...] = Field(
         default=(), description="Experts for prompts without a rule, best first; the pool's order by default."
     )
 

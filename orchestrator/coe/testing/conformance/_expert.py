@@ -97,6 +97,7 @@ class ExpertConformance:
             assert isinstance(message, dict)
             assert cast("dict[str, Any]", message).get("role") == "assistant"
             _check_usage(reply, completion)
+            assert reply.cost_usd is None or reply.cost_usd >= 0, "a call cannot cost less than nothing"
 
         self._with(make, check)
 
