@@ -4,7 +4,8 @@ CoeError
 ├── UserError              you made a mistake: printed without a traceback
 │   ├── ConfigError        a configuration file or setting is wrong
 │   ├── PluginError        a plugin is missing, not allowed or broken
-│   └── ArtifactError      a saved artifact is corrupt or does not fit
+│   ├── ArtifactError      a saved artifact is corrupt or does not fit
+│   └── DataError          a data file is wrong, or does not allow what was asked of it
 ├── RequestError           this request cannot be served as asked (4xx)
 │   ├── InvalidRequest     a field is wrong
 │   ├── RequestTooLarge    the body is larger than the limit
@@ -63,6 +64,12 @@ class ArtifactError(UserError):
     """A saved artifact is corrupt, from another schema, or made with another embedder."""
 
     code = "artifact_refused"
+
+
+class DataError(UserError):
+    """A data file is wrong, or what it holds does not allow what was asked of it."""
+
+    code = "data_invalid"
 
 
 class RequestError(CoeError):

@@ -1,0 +1,60 @@
+"""What a map is worth on prompts that it was not solved from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coe_routers.mapping._evidence import Evidence
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.integer]
+
+
+def folds(n: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Fold of each of n rows, int64[n], sizes as equal as can be."""
+    return rng.permutation(np.arange(n) % k)
+
+
+def held_out(
+    evidence: Evidence,
+    solvers: Callable[[Rows], list[NDArray[np.int64] | None]],
+    *,
+    seed: int,
+    k: int = 5,
+    repeats: int = 2,
+) -> Floats:
+    """Scores of maps on held-out prompts, float64[s, n], NaN where the chosen expert was not tried.
+
+    Args:
+        solvers: from training rows to s maps int64[c] (expert of each category), None where infeasible;
+            infeasible maps score NaN.
+        k, repeats: `repeats` rounds of k-fold cross-validation; a prompt's score is its mean over rounds.
+    """
+    rng = np.random.default_rng(seed)
+    total: Floats | None = None
+    count: Floats | None = None
+    for _ in range(repeats):
+        fold = folds(len(evidence), k, rng)
+        for number in range(k):
+            left = np.flatnonzero(fold == number)
+            maps = solvers(np.flatnonzero(fold != number))
+            if total is None or count is None:
+                total, count = np.zeros((len(maps), len(evidence))), np.zeros((len(maps), len(evidence)))
+            for which, chosen in enumerate(maps):
+                if chosen is None:
+                    continue
+                got = realised(evidence, chosen, left)
+                seen = np.isfinite(got)
+                total[which, left[seen]] += got[seen]
+                count[which, left[seen]] += 1
+    if total is None or count is None:
+        return np.zeros((0, len(evidence)))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def realised(evidence: Evidence, chosen: NDArray[np.int64], rows: Rows) -> Floats:
+    """Recorded scores float64[k] of the mapped experts on the rows."""
+    return evidence.scores[rows, chosen[evidence.category[rows]]].astype(np.float64)
