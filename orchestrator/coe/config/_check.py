@@ -47,6 +47,9 @@ def _check(
         yield origin.problem((*here, "kind"), str(error))
         return
     own, known = key_names(type(block)), key_names(plugin.settings)
+    for name in sorted(set(own) & set(known)):
+        message = f"plugin `{block.kind}` has a setting `{name}`, which is a key of coe's; it cannot be set."
+        yield origin.problem(here, message)
     for name in block.settings:
         if name not in known:
             yield origin.problem((*here, name), unknown_key(name, [*own, *known]))

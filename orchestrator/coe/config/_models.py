@@ -82,17 +82,31 @@ class PluginsConfig(Strict):
 class CardConfig(Strict):
     """Facts about an expert, laid over what its plugin says. See `coe.contracts.Card`."""
 
-    kind: ExpertKind | None = None
-    capabilities: frozenset[Capability] | None = None
-    context_window: PositiveInt | None = None
-    params_b: PositiveFloat | None = None
-    active_params_b: PositiveFloat | None = None
-    input_usd_per_mtok: float | None = Field(default=None, ge=0)
-    output_usd_per_mtok: float | None = Field(default=None, ge=0)
-    domains: tuple[str, ...] | None = None
-    license: str | None = None
-    locality: Literal["local", "remote"] | None = None
-    description: str | None = None
+    kind: ExpertKind | None = Field(default=None, description="What sort of thing answers.")
+    capabilities: frozenset[Capability] | None = Field(
+        default=None, description="What it can serve: a request that needs more never goes to it."
+    )
+    context_window: PositiveInt | None = Field(
+        default=None, description="Tokens of prompt and completion together."
+    )
+    params_b: PositiveFloat | None = Field(default=None, description="Billions of parameters.")
+    active_params_b: PositiveFloat | None = Field(
+        default=None, description="Billions of parameters that are active per token."
+    )
+    input_usd_per_mtok: float | None = Field(
+        default=None, ge=0, description="USD per million tokens of prompt."
+    )
+    output_usd_per_mtok: float | None = Field(
+        default=None, ge=0, description="USD per million tokens of completion."
+    )
+    domains: tuple[str, ...] | None = Field(
+        default=None, description="What it is good at; categories of the classifier are read by routers."
+    )
+    license: str | None = Field(default=None, description="SPDX id of the weights or terms.")
+    locality: Literal["local", "remote"] | None = Field(
+        default=None, description="`local` when prompts stay on this machine."
+    )
+    description: str | None = Field(default=None, description="One sentence for people.")
 
 
 class PluginSettings(BaseModel):
@@ -117,7 +131,7 @@ class PluginSettings(BaseModel):
 class ExpertConfig(PluginSettings):
     """One expert of the pool."""
 
-    card: CardConfig = CardConfig()
+    card: CardConfig = Field(default=CardConfig(), description="Facts, laid over what its plugin says.")
     routable: bool = Field(
         default=True, description="False: only a base for other experts, or asked for by name."
     )
@@ -134,7 +148,7 @@ class RouterConfig(PluginSettings):
 class CacheConfig(Strict):
     """The decision cache: memory first, then a shared one."""
 
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="False: every decision is computed.")
     memory_entries: PositiveInt = Field(default=10_000, description="Decisions kept in this process.")
     ttl_s: PositiveFloat = Field(default=3600, description="How long a decision is kept.")
     shared: PluginSettings | None = Field(
@@ -154,13 +168,15 @@ class BreakerConfig(Strict):
 class Config(Strict):
     """A whole configuration file."""
 
-    version: Literal[1] = 1
-    server: ServerConfig = ServerConfig()
-    plugins: PluginsConfig = PluginsConfig()
-    experts: dict[str, ExpertConfig] = Field(min_length=1)
-    routers: dict[str, RouterConfig] = Field(min_length=1)
-    cache: CacheConfig = CacheConfig()
-    breaker: BreakerConfig = BreakerConfig()
+    version: Literal[1] = Field(default=1, description="Version of this format.")
+    server: ServerConfig = Field(default=ServerConfig(), description="The gateway.")
+    plugins: PluginsConfig = Field(default=PluginsConfig(), description="Which plugins are trusted.")
+    experts: dict[str, ExpertConfig] = Field(min_length=1, description="The pool: experts by name.")
+    routers: dict[str, RouterConfig] = Field(
+        min_length=1, description="Routers by name; clients put the name in `model`."
+    )
+    cache: CacheConfig = Field(default=CacheConfig(), description="The decision cache.")
+    breaker: BreakerConfig = Field(default=BreakerConfig(), description="For every expert alike.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 

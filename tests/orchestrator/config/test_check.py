@@ -46,6 +46,15 @@ def plugin() -> Plugin[Any]:
     return Plugin(Settings, lambda name, settings, build: None)
 
 
+class Greedy(BaseModel):
+    card: str = ""
+
+
+def greedy() -> Plugin[Any]:
+    """Entry point of a plugin that wants a key of coe's."""
+    return Plugin(Greedy, lambda name, settings, build: None)
+
+
 def entry(name: str, value: str, group: str = "coe.experts") -> EntryPoint:
     return EntryPoint(name=name, group=group, value=value)
 
@@ -56,11 +65,12 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     import types
 
     module = types.ModuleType("coe_test_settings")
-    module.__dict__["plugin"] = plugin
+    module.__dict__.update(plugin=plugin, greedy=greedy)
     monkeypatch.setitem(sys.modules, "coe_test_settings", module)
     return Registry(
         entry_points=[
             entry("openai", "coe_test_settings:plugin"),
+            entry("greedy", "coe_test_settings:greedy"),
             entry("lost", "coe_no_such_module:plugin"),
             entry("two-step", "coe_test_settings:plugin", "coe.routers"),
         ]
@@ -135,6 +145,13 @@ def test_wrong_settings_are_explained(registry: Registry, lines: list[str], prob
         ]
     else:
         assert any(line.startswith(problem) for line in problems), problems
+
+
+def test_a_plugin_cannot_take_a_key_of_coe(registry: Registry) -> None:
+    (problem,) = found(registry, "kind: greedy", "card: {}")
+    assert problem.startswith(
+        "coe.yaml:2: experts.coder: plugin `greedy` has a setting `card`, which is a key"
+    )
 
 
 def test_unknown_and_broken_kinds_are_explained(registry: Registry) -> None:
