@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coe.contracts import Embedder, Plugin, Router
 
-__all__ = ["sentence_transformers", "static", "two_step"]
+__all__ = ["sentence_transformers", "static", "two_step_router"]
 
 
-def two_step() -> Plugin[Router]:
-    """The `two-step` router."""
+def two_step_router() -> Plugin[Router]:
+    """The `two-step` router. Not called `two_step`: the import below binds that name to the sub-package."""
     from coe_routers.two_step import PLUGIN
 
     return PLUGIN
