@@ -24,7 +24,7 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  (Typer calls it)
 @app.command()
 def validate(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="What to check.", show_default=False)
+        Path | None, typer.Argument(metavar="FILE", help="What to check.", show_default=False)
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
