@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from coe.cache._key import KEY_BYTES
 from coe.cache._memory import MemoryCache
 from coe.contracts import Decision, DecisionCache, Reason
 
@@ -68,6 +69,11 @@ class DecisionStore:
         if decision is not None:
             self._stats.memory += 1
         return decision
+
+    async def connect(self) -> None:
+        """Let the shared cache open its connection, so that the first request need not wait for it."""
+        if self._shared is not None:
+            await self._ask(self._shared, bytes(KEY_BYTES), lambda _: False)
 
     async def get_or_compute(
         self,

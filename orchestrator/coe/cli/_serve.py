@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from coe.cli._options import ConfigOption, checked, load_config, registry_for
-from coe.config import Config, ServerConfig, find
+from coe.config import Config, PluginSettings, ServerConfig, find
 from coe.engine import Engine
 from coe.gateway import serve
 
@@ -23,6 +23,12 @@ def run(
         str | None, typer.Option(help="Address to listen on; overrides the configuration.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar="COE_REDIS_URL", help="Share decisions through this Redis; redis:// URL."
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve every configured expert behind one OpenAI-compatible endpoint.
@@ -33,19 +39,24 @@ def run(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    settings = _overridden(load_config(config), host, port)
+    settings = _overridden(load_config(config), host, port, redis)
     registry = registry_for(settings)
     embedded = find(config) is None
     serve(checked(settings, registry), registry, lambda url, engine: _greet(url, engine, settings, embedded))
 
 
-def _overridden(config: Config, host: str | None, port: int | None) -> Config:
-    """The configuration with the command line's address."""
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    if not given:
+def _overridden(config: Config, host: str | None, port: int | None, redis: str | None) -> Config:
+    """The configuration with what the command line says instead."""
+    update: dict[str, object] = {}
+    address = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    if address:
+        update["server"] = ServerConfig.model_validate({**config.server.model_dump(), **address})
+    if redis is not None:
+        shared = PluginSettings.model_validate({"kind": "redis", "url": redis})
+        update["cache"] = config.cache.model_copy(update={"shared": shared})
+    if not update:
         return config
-    server = ServerConfig.model_validate({**config.server.model_dump(), **given})
-    changed = config.model_copy(update={"server": server})
+    changed = config.model_copy(update=update)
     changed.attach(config.origin)
     return changed
 

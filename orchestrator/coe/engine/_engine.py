@@ -157,7 +157,9 @@ class Engine:
         raise last or ExpertUnavailable("Every expert that could answer keeps failing and is left alone.")
 
     async def start(self) -> None:
-        """Wake the experts that need time before their first answer. One that cannot start stays asleep."""
+        """Connect the cache and wake the experts that need time. One that cannot start stays asleep."""
+        if self.store is not None:
+            await self.store.connect()
         startable = [member.startable for member in self.pool.members.values() if member.startable]
         await asyncio.gather(*(each.start() for each in startable), return_exceptions=True)
 
