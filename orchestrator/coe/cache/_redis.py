@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from redis.exceptions import ResponseError
+
 from coe.cache._breaker import Breaker, State
-from coe.cache._client import connect, endpoint
 from coe.cache._codec import decode, encode
+from coe.cache._lines import Lines
 from coe.contracts import Decision
 
 _log = logging.getLogger("coe.cache")
@@ -27,7 +29,7 @@ PREFIX = b"coe:decision:"
 _LANES = 4
 """Exchanges under way at once. More lookups wait, within their deadline, and are joined in the next one."""
 _EXCHANGE_S = 1.0
-"""Longest exchange, connecting included. Its lookups have gone on by then."""
+"""How long an exchange may go on when nobody waits for it any more."""
 _QUEUE = 1024
 """Decisions that may wait to be written; more are dropped."""
 _WRITES = 128
@@ -71,6 +73,7 @@ class _Batch:
 
     due: float
     timer: asyncio.TimerHandle = field(init=False)
+    task: asyncio.Task[None] | None = None
     waiters: dict[bytes, _Waiters] = field(default_factory=dict[bytes, _Waiters])
     graced: bool = False
 
@@ -98,8 +101,7 @@ class RedisCache:
         failures: int = 5,
         open_s: float = 2.0,
     ) -> None:
-        self._client = connect(url)
-        self._endpoint = endpoint(self._client)
+        self._lines = Lines(url)
         self._deadline_s = deadline_s
         self._clock = clock
         self._breaker = Breaker(failures, open_s)
@@ -156,12 +158,12 @@ class RedisCache:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.aclose()
+        await self._lines.aclose()
 
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave behind what belongs to a loop that is gone: its futures would never be answered."""
         if self._loop is not None:
-            self._client.connection_pool.reset()
+            self._lines.forget()
         self._loop, self._waiting, self._writer = loop, None, None
         self._pending, self._exchanges = {}, set()
 
@@ -182,7 +184,7 @@ class RedisCache:
         if batch is None or len(self._exchanges) >= _LANES:
             return
         self._waiting = None
-        task = loop.create_task(self._exchange(batch))
+        task = batch.task = loop.create_task(self._exchange(batch))
         self._exchanges.add(task)
         task.add_done_callback(self._sent)
 
@@ -194,8 +196,9 @@ class RedisCache:
         keys = list(batch.waiters)
         self._stats.batches += 1
         try:
-            async with asyncio.timeout(_EXCHANGE_S):
-                values = await self._client.mget([PREFIX + key for key in keys])
+            (values,) = await self._lines.exchange([("MGET", *(PREFIX + key for key in keys))])
+            if isinstance(values, ResponseError):
+                raise values
         except Exception as error:  # noqa: BLE001 - whatever the client library raises, the lookups are misses.
             self._stats.errors += 1
             self._fail(batch, type(error).__name__)
@@ -207,7 +210,7 @@ class RedisCache:
 
     def _answer(self, batch: _Batch, keys: Sequence[bytes], values: Sequence[object]) -> None:
         if self._breaker.success():
-            _log.info("redis_back endpoint=%s", self._endpoint)
+            _log.info("redis_back endpoint=%s", self._lines.endpoint)
         found: dict[bytes, Decision] = {}
         for key, value in zip(keys, values, strict=True):
             if value is None:
@@ -231,13 +234,16 @@ class RedisCache:
             self._waiting = None
         self._stats.timeouts += len(batch.waiters)
         self._fail(batch, "deadline")
+        if batch.task is not None:
+            # An answer may still come and the connection be of use; but not for ever.
+            batch.timer = loop.call_later(_EXCHANGE_S, batch.task.cancel)
 
     def _fail(self, batch: _Batch, why: str) -> None:
         """Count one failure for the batch, unless it has been given up before, and let its callers go on."""
         if not batch.waiters:
             return
         if self._breaker.failure(self._clock()):
-            _log.warning("redis_away endpoint=%s why=%s retry_s=%g", self._endpoint, why, self._open_s)
+            _log.warning("redis_away endpoint=%s why=%s retry_s=%g", self._lines.endpoint, why, self._open_s)
         self._settle(batch, {})
 
     def _settle(self, batch: _Batch, found: dict[bytes, Decision]) -> None:
@@ -265,15 +271,13 @@ class RedisCache:
             self._writer = None
 
     async def _write_some(self, entries: Sequence[tuple[bytes, bytes, int]]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for name, value, ttl_ms in entries:
-            pipeline.set(name, value, px=ttl_ms)
+        commands = [("SET", name, value, "PX", ttl_ms) for name, value, ttl_ms in entries]
         try:
             async with asyncio.timeout(_EXCHANGE_S):
-                results = await pipeline.execute(raise_on_error=False)
+                replies = await self._lines.exchange(commands)
         except Exception:  # noqa: BLE001 - as above; what could not be written is decided anew elsewhere.
             self._stats.errors += 1
-            results = []
-        written = sum(result is True for result in results)
+            replies = []
+        written = replies.count(b"OK")
         self._stats.writes += written
         self._stats.writes_dropped += len(entries) - written
