@@ -76,11 +76,21 @@ experts:
     kind: prompt
     base: smollm
     instruction: >-
-      You advise on business, finance, economics and law. Give the main point first, then the reasons as a
-      short list.
+      You advise on business, finance and economics. Give the main point first, then the reasons as a short
+      list.
     card:
       domains: [business]
-      description: Answers on business, finance, economics and law.
+      description: Answers on business, finance and economics.
+
+  law:
+    kind: prompt
+    base: smollm
+    instruction: >-
+      You explain law in plain words. Name the jurisdiction you assume, state the rule, apply it to the
+      question, and say when a lawyer should be asked.
+    card:
+      domains: [law]
+      description: Explains law in plain words.
 
   humanities:
     kind: prompt
@@ -122,21 +132,11 @@ experts:
       domains: [reasoning]
       description: Solves logic problems and puzzles.
 
-  assistant:
-    kind: prompt
-    base: smollm
-    instruction: >-
-      You are a practical assistant for plans, advice and everyday tasks. Answer with a short list of
-      concrete steps.
-    card:
-      domains: [assistant]
-      description: Plans and advises on everyday tasks.
-
   # Where a prompt goes when the classifier does not know.
   general:
     kind: prompt
     base: smollm
-    instruction: You are a helpful assistant. Answer clearly and briefly.
+    instruction: You are a helpful assistant. Answer clearly and briefly, in concrete steps where steps help.
     card:
       domains: [general]
       description: Answers everything else.

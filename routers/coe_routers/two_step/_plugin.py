@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from coe.contracts import GENERAL, Build, Plugin, Ranked
+from coe.contracts import GENERAL, Build, ExpertName, Plugin, Ranked
 from coe.errors import ConfigError
 from coe_routers.artifact import ExpertMap, load_router
 from coe_routers.two_step._router import TwoStepRouter
@@ -33,7 +33,7 @@ class TwoStepSettings(BaseModel):
     artifact: Path | None = Field(
         default=None, description="Folder made by `coe train`; the built-in classifier by default."
     )
-    map: dict[str, Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]] = Field(
+    map: dict[str, Annotated[tuple[ExpertName, ...], BeforeValidator(_as_list), Field(min_length=1)]] = Field(
         default_factory=dict[str, tuple[str, ...]],
         description="Category to its expert, or to several, best first; overrides the artifact's map.",
     )

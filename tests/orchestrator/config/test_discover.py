@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from coe.config import EMBEDDED_TEXT, discover, embedded_default, find
+from coe.contracts import GENERAL
 from coe.errors import ConfigError
+from coe_routers.two_step import BUILTIN
 
 SMALL = "experts: {{{name}: {{kind: echo}}}}\nrouters: {{auto: {{kind: two-step}}}}\n"
 
@@ -49,14 +52,16 @@ def test_the_process_environment_is_the_default(folder: Path, monkeypatch: pytes
     assert list(discover().experts) == ["variable"]
 
 
-def test_the_embedded_default_has_an_expert_for_every_domain() -> None:
+def test_the_embedded_default_has_an_expert_for_every_category() -> None:
     config = embedded_default()
+    categories: list[str] = json.loads((BUILTIN / "manifest.json").read_text())["about"]["categories"]
+    routable = [name for name, expert in config.experts.items() if expert.routable]
+    assert sorted(routable) == sorted([*categories, GENERAL])
     assert [name for name, expert in config.experts.items() if not expert.routable] == ["smollm"]
     for name, expert in config.experts.items():
         if expert.routable:
             assert expert.card.domains == (name,)
             assert expert.settings["base"] == "smollm"
-    assert "general" in config.experts
     assert list(config.routers) == ["auto"]
 
 

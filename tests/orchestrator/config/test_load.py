@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coe.config import Config, InvalidConfig, load, loads
@@ -217,6 +217,7 @@ EXPERTS = st.dictionaries(
 )
 
 
+@settings(max_examples=40)
 @given(experts=EXPERTS, router=NAMES, port=st.integers(0, 65535))
 def test_a_configuration_survives_writing_and_reading(
     experts: dict[str, dict[str, Any]], router: str, port: int

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
 
 from coe.config import EMBEDDED_TEXT, InvalidConfig, check_plugins, load
-from coe.contracts import GROUPS
+from coe.contracts import GENERAL, GROUPS
 from coe.registry import Registry
+from coe_routers.two_step import BUILTIN
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
@@ -57,3 +59,20 @@ def test_keys_come_from_the_environment() -> None:
     with pytest.raises(InvalidConfig) as caught:
         load(CONFIGS / "openai-compatible.yaml", {})
     assert [problem.key for problem in caught.value.problems] == ["experts.gpt.api_key", "cache.shared.url"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_maps_name_categories_that_the_classifier_knows(name: str) -> None:
+    known = {*json.loads((BUILTIN / "manifest.json").read_text())["about"]["categories"], GENERAL}
+    config = load(CONFIGS / f"{name}.yaml", ENVIRON)
+    mapped = [category for router in config.routers.values() for category in router.settings.get("map", {})]
+    domains = [domain for expert in config.experts.values() for domain in expert.card.domains or ()]
+    assert known.issuperset([*mapped, *domains])
+
+
+def test_a_misspelled_expert_in_a_map_is_found(tmp_path: Path, registry: Registry) -> None:
+    text = (CONFIGS / "openai-compatible.yaml").read_text()
+    (tmp_path / "coe.yaml").write_text(text.replace("law: [lawyer, gpt]", "law: [laywer, gpt]"))
+    (problem,) = check_plugins(load(tmp_path / "coe.yaml", ENVIRON), registry)
+    assert problem.key == "routers.auto.map.law[0]"
+    assert problem.message == "no expert is called `laywer`. Did you mean `lawyer`?"
