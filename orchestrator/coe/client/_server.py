@@ -43,11 +43,7 @@ class AtServer:
 
     def __init__(self, url: str, api_key: str | None, timeout_s: float) -> None:
         self._url = url.rstrip("/").removesuffix("/v1")
-        try:
-            scheme = httpx.URL(self._url).scheme
-        except httpx.InvalidURL:
-            scheme = ""
-        if scheme not in ("http", "https"):
+        if not _is_address(self._url):
             raise ConfigError(f"`{url}` is no URL of a server; expected one like http://127.0.0.1:8642.")
         self._http = httpx.AsyncClient(
             base_url=self._url,
@@ -135,6 +131,14 @@ class AtServer:
             raise ExpertTimeout(f"{self._url} did not answer in time.") from error
         except httpx.HTTPError as error:
             raise ExpertUnavailable(f"The connection to {self._url} broke: {error}.") from error
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host) and (parsed.port or 1) < 65536
 
 
 def _header_facts(headers: Mapping[str, str]) -> dict[str, Any]:
