@@ -1,5 +1,6 @@
 """Embedders with one defect each. `fails` names the checks of the kit that must notice, and no others."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -19,7 +20,8 @@ class Good:
     def embed(self, texts: Sequence[str]) -> Any:
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
-            np.add.at(row, [ord(character) % self.dim for character in text], 1)
+            for character, count in Counter(text).items():
+                row[ord(character) % self.dim] += count
             row /= np.linalg.norm(row) or 1
         return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +43,7 @@ class Letters:
         """float32[n, dim], unit norm or zero."""
         rows = np.zeros((len(texts), self._dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
-            for character in text:
-                row[ord(character) % self._dim] += 1
+            for character, count in Counter(text).items():
+                row[ord(character) % self._dim] += count
             row /= np.linalg.norm(row) or 1
         return rows
