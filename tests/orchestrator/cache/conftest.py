@@ -7,16 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from coe.contracts import Decision, Excluded, Ranked, Reason
-
-
-class Clock:
-    """Seconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from coe.testing import Clock
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_the_contract_of_a_cache_is_the_same_store(clock):
         cache = MemoryCache(2, clock)
         await cache.set(b"a", decision("x"), 5)
         found = await cache.get(b"a")
-        clock.now += 5
+        clock.advance(5)
         late = await cache.get(b"a")
         await cache.set(b"a", decision("x"), 5)
         await cache.aclose()

@@ -198,14 +198,14 @@ def test_a_killed_server_costs_misses_then_nothing_and_is_found_again(
         stats = cache.stats()
         assert (stats.batches, stats.skipped, stats.writes_dropped) == (batches, 10, 1)
 
-        clock.now += 10
+        clock.advance(10)
         assert await cache.get(key) is None, "the probe fails too"
         assert (cache.stats().breaker, cache.stats().batches) == ("open", batches + 1)
 
         await asyncio.to_thread(redis_server.start)
         assert await cache.get(key) is None
         assert cache.stats().batches == batches + 1, "not before its time"
-        clock.now += 10
+        clock.advance(10)
         assert await cache.get(key) is None
         assert cache.stats().breaker == "closed"
         await cache.set(key, decide(), 60)
@@ -241,14 +241,14 @@ def test_a_server_that_hangs_is_given_up_at_the_deadline(redis_server, clock, ke
         stats = cache.stats()
         assert (stats.timeouts, stats.breaker) == (6, "open")
         redis_server.resume()
-        clock.now += 10
+        clock.advance(10)
         while cache.stats().breaker != "closed":
             await cache.get(key)
-            clock.now += 10
+            clock.advance(10)
         await cache.set(key, decide(), 60)
         await written(cache)
         while (decision := await cache.get(key)) is None:
-            clock.now += 10
+            clock.advance(10)
         return decision
 
     # A lookup on a busy machine may miss this deadline though the server is well: hence the loops above.

@@ -158,6 +158,28 @@ def test_a_shared_decision_of_another_revision_is_refused_and_replaced(run, tena
     assert run(body, replicas=2) == ((right, Source.COMPUTED), (right, Source.SHARED), 1)
 
 
+def test_a_shared_decision_that_does_not_fit_is_refused(run, tenant, decide):
+    key, router = key_for(tenant), Router(decide("known"))
+
+    async def body(one, other):
+        await one.get_or_compute(key, "r1", Router(decide("unknown")))
+        await written(one)
+        answer = await other.get_or_compute(key, "r1", router, lambda found: found.expert == "known")
+        return answer, other.stats().refused
+
+    assert run(body, replicas=2) == ((decide("known"), Source.COMPUTED), 1)
+
+
+def test_connecting_early_asks_redis_and_counts_no_decision(run):
+    async def body(store):
+        await store.connect()
+        return store.shared.stats().batches, store.stats()
+
+    batches, stats = run(body)
+    assert batches == 1
+    assert (stats.memory, stats.shared, stats.computed) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("settings", [{"revision": "r0"}, {"reason": Reason.ROUTER_FAILED}])
 def test_a_makeshift_decision_is_given_but_not_kept(run, tenant, decide, settings):
     key, router = key_for(tenant), Router(decide(**settings))
