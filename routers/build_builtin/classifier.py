@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 from collections import Counter
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from own_prompts import read_own
-from sources import GENERAL, Example, read_examples
+from report import chat_report, clinc_report, held_out_report
+from sources import GENERAL, Example, read_chat, read_clinc, read_examples
 
 from coe.contracts import Features
 from coe_routers.artifact import EmbedderRef, RouterArtifact, save_router
@@ -32,18 +34,27 @@ CAP = 450
 
 
 def main() -> None:
-    """Fit on the training part, report on the test part, then save what was fitted."""
+    """Fit on the training part, report on the test part, and save what was fitted."""
     parser = argparse.ArgumentParser(description="Train the built-in category classifier.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--report", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
     data = Path(os.environ.get("COE_DATA", REPOSITORY.parent / "shared/data"))
     examples = capped(distinct([*read_own(), *read_examples(data)]), options.seed)
-    train = [each for each in examples if not held_out(each.text)]
-    print(Counter(each.category for each in train))
+    train = [each for each in examples if not held_out(each)]
+    test = [each for each in examples if held_out(each)]
     fitted = fit(train, options.seed)
-    probs, labels = fitted.held_out.probabilities, fitted.held_out.labels
-    print("out of fold", (probs.argmax(1) == labels)[labels >= 0].mean(), fitted.uncertainty_limit)
+    report = {
+        "rows_by_category": dict(sorted(Counter(each.category for each in train).items())),
+        "held_out": held_out_report(fitted, test, options.seed),
+        "clinc150": clinc_report(fitted, read_clinc(data), test, options.seed),
+        "chat": chat_report(fitted, read_chat(data)),
+    }
+    text = json.dumps(report, indent=1)
+    print(text)
+    if options.report:
+        options.report.write_text(text + "\n", encoding="utf-8")
     save(fitted, train, options.out, options.seed)
 
 
@@ -69,9 +80,10 @@ def capped(examples: Sequence[Example], seed: int) -> list[Example]:
     return [examples[index] for index in sorted(kept)]
 
 
-def held_out(text: str) -> bool:
-    """Whether a text belongs to the test part: decided by its hash, so that it never changes sides."""
-    digest = hashlib.sha256(b"coe builtin\0" + _plain(text).encode()).digest()
+def held_out(example: Example) -> bool:
+    """Whether it belongs to the test part: decided by a hash, so that it never changes sides."""
+    key = example.group or _plain(example.text)
+    digest = hashlib.sha256(b"coe builtin\0" + key.encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32 < TEST_SHARE
 
 
@@ -81,6 +93,7 @@ def fit(train: Sequence[Example], seed: int) -> Fitted:
         [Features(text=each.text) for each in train],
         [each.category for each in train],
         embedder=StaticEmbedder.load(),
+        groups=[each.group or each.text for each in train],
         options=FitOptions(seed=seed),
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,32 +11,51 @@ import yaml
 from sources import Example
 
 PROMPTS = Path(__file__).parent / "own_prompts.yaml"
-PER_TEMPLATE = 12
+FILLINGS = 10
 """Fillings of one template; templates without a slot count once."""
+_SLOT = re.compile(r"\{([a-z]+)2?\}")
+_OPENINGS = ("please ", "can you help? ", "hey, ", "I have a question. ", "Hi! ", "Quick one: ", "Hello, ")
 
 
 def read_own(path: Path = PROMPTS) -> Iterator[Example]:
-    """Every template with up to `PER_TEMPLATE` fillings, the same ones every time."""
+    """Every template with up to `FILLINGS` fillings, the same ones every time.
+
+    `{slot2}` is another word of the same slot. Fillings share their template as group, so that they never
+    stand on both sides of a split.
+    """
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     slots: Mapping[str, Sequence[str]] = document["slots"]
     for category, templates in document["prompts"].items():
         for template in templates:
             for text in fillings(template, slots):
-                yield Example(text, category, "written for coe", "Apache-2.0")
+                yield Example(text, category, "written for coe", "Apache-2.0", group=template)
 
 
 def fillings(template: str, slots: Mapping[str, Sequence[str]]) -> list[str]:
-    """Fillings of the slots in `{braces}`, chosen by a generator seeded with the template."""
-    names = [name for name in slots if f"{{{name}}}" in template]
-    if not names:
-        return [template]
+    """Distinct fillings, some of them in the careless style of chat; drawn by a generator seeded with it."""
     choose = random.Random(template)  # noqa: S311 - sampling prompts, not secrets
-    every = list(itertools.product(*(slots[name] for name in names)))
-    picked = choose.sample(every, min(PER_TEMPLATE, len(every)))
-    return [_fill(template, dict(zip(names, values, strict=True))) for values in picked]
+    names = sorted(set(_SLOT.findall(template)))
+    if not names:
+        return [template, casual(template, choose)]
+    texts: dict[str, None] = {}
+    for _ in range(3 * FILLINGS):
+        text = template
+        for name in names:
+            first, second = choose.sample(list(slots[name]), 2)
+            text = text.replace(f"{{{name}}}", first).replace(f"{{{name}2}}", second)
+        texts[casual(text, choose) if choose.random() < 0.4 else text] = None
+        if len(texts) == FILLINGS:
+            break
+    return list(texts)
 
 
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        template = template.replace(f"{{{name}}}", value)
-    return template
+def casual(text: str, choose: random.Random) -> str:
+    """The text as people type it in a hurry: small letters, no full stop, a greeting in front."""
+    style = choose.randrange(4)
+    if style == 0:
+        return text.lower()
+    if style == 1:
+        return text.rstrip(".?!")
+    if style == 2:
+        return text.lower().rstrip(".?!")
+    return choose.choice(_OPENINGS) + text[:1].lower() + text[1:]

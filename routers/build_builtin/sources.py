@@ -18,12 +18,16 @@ GENERAL = "general"
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled prompt. `source` and `licence` end in the artifact's facts."""
+    """One labelled prompt.
+
+    `source` and `licence` end in the artifact's facts; prompts of one `group` stay on one side of a split.
+    """
 
     text: str
     category: str
     source: str
     licence: str
+    group: str = ""
 
 
 SCIENCE, HEALTH, LAW, BUSINESS, HUMANITIES = "science", "health", "law", "business", "humanities"

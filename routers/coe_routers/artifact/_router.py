@@ -233,11 +233,14 @@ def _embedder(features: FeatureFacts, find: FindEmbedder, path: Path) -> Embedde
 
 
 def _head(tensors: Mapping[str, NDArray[Any]], categories: int, encoder: Encoder, path: Path) -> LinearHead:
-    expected: dict[str, tuple[int, ...]] = {"bias": (categories,)}
+    columns = len(tensors["bias"]) if "bias" in tensors else 0
+    if columns not in {categories, categories + 1}:
+        raise ArtifactError(f"{path / MODEL}: {columns} columns for {categories} categories.")
+    expected: dict[str, tuple[int, ...]] = {}
     if encoder.idf is not None:
-        expected |= {"lexical": (BUCKETS, categories), "lexical_scales": (BUCKETS,)}
+        expected |= {"lexical": (BUCKETS, columns), "lexical_scales": (BUCKETS,)}
     if encoder.embedder is not None:
-        expected["dense"] = (encoder.embedder.dim, categories)
+        expected["dense"] = (encoder.embedder.dim, columns)
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else None
         if found != shape:

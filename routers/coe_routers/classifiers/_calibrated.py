@@ -32,15 +32,23 @@ def normalised_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32
 
 
 def classification(
-    logits: NDArray[np.float32], temperature: float, evidence: NDArray[np.bool_]
+    logits: NDArray[np.float32], categories: int, temperature: float, evidence: NDArray[np.bool_]
 ) -> Classification:
-    """Calibrated probabilities float32[n, c] and uncertainty float32[n].
+    """Calibrated probabilities and uncertainty.
 
-    Rows without `evidence` (bool[n]) get equal probabilities and uncertainty 1.
+    Args:
+        logits: float32[n, categories], or one column more: the last one then speaks for no category at all,
+            and its probability is shared equally by the others, so that it makes the row uncertain.
+        categories: how many there are.
+        temperature: what logits are divided by.
+        evidence: bool[n]; rows without get equal probabilities and uncertainty 1.
     """
-    probabilities = softmax(logits / np.float32(temperature))
+    probabilities: NDArray[np.float32] = softmax(logits / np.float32(temperature))
+    if logits.shape[1] > categories:
+        shared = probabilities[:, categories:] / np.float32(categories)
+        probabilities = np.add(probabilities[:, :categories], shared, dtype=np.float32)
     uncertainty = normalised_entropy(probabilities)
     if not evidence.all():
-        probabilities[~evidence] = 1 / probabilities.shape[1]
+        probabilities[~evidence] = 1 / categories
         uncertainty[~evidence] = 1
     return Classification(probabilities, uncertainty)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class LinearHead:
     """Weights of the layer, n-gram weights as int8 with one scale for each bucket.
 
+    c is the number of categories, or one more when `general` rows were trained on: the last column is theirs.
+
     Attributes:
         lexical: int8[BUCKETS, c]; None without n-grams.
         lexical_scales: float32[BUCKETS]; bucket b weighs `lexical[b] * lexical_scales[b]`.
@@ -43,7 +45,7 @@ class LinearHead:
                 total = total + encoded.dense[row] @ self.dense
             if encoded.lexical is not None and self.lexical is not None and self.lexical_scales is not None:
                 sparse = encoded.lexical[row]
-                values = sparse.values * self.lexical_scales[sparse.buckets]
+                values = sparse.values * self.lexical_scales.take(sparse.buckets)
                 total = total + values @ self.lexical.take(sparse.buckets, axis=0).astype(np.float32)
             logits[row] = total
         return logits
@@ -102,7 +104,8 @@ class LinearClassifier:
     def classify(self, features: Sequence[Features]) -> Classification:
         """Classify n prompts. A prompt in which nothing can be read has uncertainty 1."""
         encoded = self.encoder.encode(features)
-        return classification(self.head.logits(encoded), self.temperature, evidence(encoded))
+        logits = self.head.logits(encoded)
+        return classification(logits, len(self._categories), self.temperature, evidence(encoded))
 
 
 def evidence(encoded: Encoded) -> NDArray[np.bool_]:

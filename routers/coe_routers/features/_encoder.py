@@ -79,8 +79,8 @@ class Encoder:
 
 def weigh(buckets: NDArray[np.int32], counts: NDArray[np.float32], idf: NDArray[np.float32]) -> SparseRow:
     """TF-IDF with damped counts: `(1 + ln count) * idf`, words and bytes normed separately."""
-    values = (1 + np.log(counts)) * idf[buckets]
-    split = int(np.searchsorted(buckets, WORD_BUCKETS))
+    values = (1 + np.log(counts)) * idf.take(buckets)
+    split = int(buckets.searchsorted(WORD_BUCKETS))
     for part in (values[:split], values[split:]):
         if len(part):
             part /= np.sqrt(part @ part)

@@ -33,16 +33,10 @@ _BYTE_SHIFT = np.uint64(64 - 16)
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 
 
-def _is_word_byte() -> NDArray[np.uint8]:
-    table = np.zeros(256, np.uint8)
-    table[0x80:] = 1
-    for low, high in ((ord("0"), ord("9")), (ord("a"), ord("z"))):
-        table[low : high + 1] = 1
-    table[ord("_")] = 1
-    return table
-
-
-_WORD_BYTE = _is_word_byte()
+_WORD_BYTE = bytes(
+    code >= 0x80 or chr(code).isdigit() or "a" <= chr(code) <= "z" or chr(code) == "_" for code in range(256)
+)
+"""1 for every byte that belongs to a word; all bytes of characters beyond ASCII do."""
 
 
 class _Powers:
@@ -86,9 +80,14 @@ def count_ngrams(text: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     if not len(hashed):
         return hashed, np.empty(0, np.float32)
     hashed.sort()
-    starts = np.flatnonzero(np.concatenate([[True], hashed[1:] != hashed[:-1]]))
-    counts = np.diff(starts, append=len(hashed))
-    return hashed[starts], counts.astype(np.float32)
+    first = np.empty(len(hashed), np.bool_)
+    first[0] = True
+    np.not_equal(hashed[1:], hashed[:-1], out=first[1:])
+    starts = first.nonzero()[0]
+    counts = np.empty(len(starts), np.float32)
+    np.subtract(starts[1:], starts[:-1], out=counts[:-1], casting="unsafe")
+    counts[-1] = len(hashed) - starts[-1]
+    return hashed.take(starts), counts
 
 
 def _byte_buckets(data: bytes) -> NDArray[np.int32]:
@@ -108,7 +107,8 @@ def _byte_buckets(data: bytes) -> NDArray[np.int32]:
 
 def _word_buckets(data: bytes) -> NDArray[np.int32]:
     octets = np.frombuffer(data, np.uint8)
-    edges = np.flatnonzero(np.diff(_WORD_BYTE[octets]))
+    inside = np.frombuffer(data.translate(_WORD_BYTE), np.uint8)
+    edges: NDArray[np.int64] = np.flatnonzero(inside[1:] != inside[:-1])
     # The text starts and ends with a space, so edges come in pairs: before a word, at its last byte.
     starts, ends = edges[0::2] + 1, edges[1::2] + 1
     if not len(starts):
@@ -116,7 +116,7 @@ def _word_buckets(data: bytes) -> NDArray[np.int32]:
     forward, inverse = _POWERS.upto(len(octets) + 1)
     sums = np.zeros(len(octets) + 1, np.uint64)
     np.cumsum(octets * forward[: len(octets)], out=sums[1:])
-    words = _mixed((sums[ends] - sums[starts]) * inverse[starts])
+    words = _mixed((sums.take(ends) - sums.take(starts)) * inverse.take(starts))
     pairs = _mixed(words[:-1] * _PAIR + words[1:])
     return (np.concatenate([words, pairs]) >> _WORD_SHIFT).astype(np.int32)
 

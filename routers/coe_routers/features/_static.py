@@ -79,6 +79,7 @@ class StaticEmbedder:
         return self._split.rows(text)
 
     def _mean(self, tokens: list[int]) -> NDArray[np.float32]:
-        total = self._scales[tokens] @ self._vectors[tokens].astype(np.float32)
+        rows = np.array(tokens)
+        total = self._scales.take(rows) @ self._vectors.take(rows, axis=0).astype(np.float32)
         norm = np.sqrt(total @ total)
         return total / norm if norm > 0 else total

@@ -1,18 +1,31 @@
-"""BERT's uncased WordPiece in plain Python, with a memory of words already split."""
+"""BERT's uncased WordPiece in plain Python, with a memory of what stood between spaces before."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-_ASCII_WORD = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
-_CACHED_WORDS = 65_536
+_CACHED_CHUNKS = 32_768
 _MAX_WORD_CHARS = 100
-_CJK = re.compile(
-    "([\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f"
-    "\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f])"
+_CACHED_CHARACTERS = 8192
+_IDEOGRAPHS = (
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2CEAF),
+    (0x2F800, 0x2FA1F),
 )
+
+
+class _Characters(dict[int, str]):
+    """What becomes of each character, learned as characters occur; a table for `str.translate`."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= _CACHED_CHARACTERS:
+            self.clear()
+        replaced = self[code] = _replaced(code)
+        return replaced
 
 
 class WordPiece:
@@ -24,25 +37,26 @@ class WordPiece:
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
         self._vocabulary = vocabulary
-        self._words: dict[str, tuple[int, ...]] = {}
+        self._known: dict[str, tuple[int, ...]] = {}
 
     def rows(self, text: str) -> list[int]:
         """Rows of the text's tokens in order; a word without any known piece gives none."""
-        words = _ASCII_WORD.findall(text.lower()) if text.isascii() else _split(text)
-        known = self._words
+        known = self._known
         rows: list[int] = []
-        for word in words:
-            pieces = known.get(word)
-            rows += self._learn(word) if pieces is None else pieces
+        for chunk in text.split():
+            pieces = known.get(chunk)
+            rows += self._learn(chunk) if pieces is None else pieces
         return rows
 
-    def _learn(self, word: str) -> tuple[int, ...]:
-        if len(self._words) >= _CACHED_WORDS:
-            self._words.clear()
-        pieces = self._words[word] = self._pieces(word)
+    def _learn(self, chunk: str) -> tuple[int, ...]:
+        pieces = tuple(row for word in _split(chunk) for row in self._pieces(word))
+        if len(chunk) <= _MAX_WORD_CHARS:
+            if len(self._known) >= _CACHED_CHUNKS:
+                self._known.clear()
+            self._known[chunk] = pieces
         return pieces
 
-    def _pieces(self, word: str) -> tuple[int, ...]:
+    def _pieces(self, word: str) -> Sequence[int]:
         """Longest match first from the left; nothing when a part of the word is unknown."""
         if len(word) > _MAX_WORD_CHARS:
             return ()
@@ -58,24 +72,24 @@ class WordPiece:
                     break
             else:
                 return ()
-        return tuple(pieces)
+        return pieces
+
+
+def _replaced(code: int) -> str:
+    """Nothing for accents and control characters; punctuation and ideographs become words of their own."""
+    character = chr(code)
+    category = unicodedata.category(character)
+    if character.isspace():
+        return " "
+    if category in {"Mn", "Cc", "Cf", "Cn", "Co", "Cs"} or code == 0xFFFD:
+        return ""
+    alone = (character.isascii() and not character.isalnum()) or category.startswith("P")
+    return f" {character} " if alone or any(low <= code <= high for low, high in _IDEOGRAPHS) else character
+
+
+_CHARACTERS = _Characters()
 
 
 def _split(text: str) -> list[str]:
-    """Words and single punctuation marks of a text that is not plain ASCII, without accents."""
-    spaced = _CJK.sub(r" \1 ", "".join(map(_cleaned, text)))
-    lowered = unicodedata.normalize("NFD", spaced.lower())
-    bare = (mark for mark in lowered if unicodedata.category(mark) != "Mn")
-    return "".join(f" {mark} " if _is_punctuation(mark) else mark for mark in bare).split()
-
-
-def _cleaned(mark: str) -> str:
-    if mark in "\t\n\r" or mark.isspace():
-        return " "
-    return "" if mark == "\ufffd" or unicodedata.category(mark) in {"Cc", "Cf", "Cn", "Co", "Cs"} else mark
-
-
-def _is_punctuation(mark: str) -> bool:
-    if mark.isascii():
-        return not mark.isalnum() and not mark.isspace()
-    return unicodedata.category(mark).startswith("P")
+    """Words, punctuation marks and ideographs of any text, in lower case and without accents."""
+    return unicodedata.normalize("NFD", text).translate(_CHARACTERS).lower().split()

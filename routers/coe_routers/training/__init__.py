@@ -8,8 +8,8 @@
     save_router(path, RouterArtifact(classifier=fitted.classifier, uncertainty_limit=fitted.uncertainty_limit,
                                      embedder=EmbedderRef(kind="static"), expert_map=..., facts=...))
 
-Rows labelled `general` teach what belongs to no category: their probabilities are driven towards equal ones,
-so their uncertainty is high. They are no column of the probabilities.
+Rows labelled `general` teach what belongs to no category. They get a column of the head but none of the
+probabilities: its share is spread over the categories, which makes such prompts uncertain.
 
 Everything is deterministic for one seed and one version of the libraries.
 """

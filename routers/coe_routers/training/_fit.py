@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from coe.contracts import GENERAL, Classification
+from coe.contracts import GENERAL
 from coe.errors import ConfigError
 from coe_routers._extras import library
 from coe_routers.classifiers import LinearClassifier, LinearHead, classification, evidence, quantise_rows
@@ -82,6 +82,7 @@ def fit_classifier(
     embedder: Embedder | None,
     ngrams: bool = True,
     tools: bool = False,
+    groups: Sequence[str] | None = None,
     options: FitOptions = FitOptions(),
 ) -> Fitted:
     """Fit and calibrate a classifier.
@@ -92,6 +93,7 @@ def fit_classifier(
         embedder: gives the dense part; None for n-grams alone.
         ngrams: whether hashed n-grams are read.
         tools: whether the offered tools are read.
+        groups: rows of one group share a fold; by default rows with the same text do.
         options: how to fit.
 
     Raises:
@@ -103,22 +105,22 @@ def fit_classifier(
         raise ConfigError("A classifier needs n-grams or an embedder.")
     texts = [routing_text(each, tools=tools) for each in features]
     encoder, encoded = _encode(texts, embedder, ngrams, tools)
-    column = {category: index for index, category in enumerate(categories)}
-    targets = np.array([column.get(label, -1) for label in labels], np.int64)
-    fold_of = stratified_folds(labels, texts, options.folds, options.seed)
-    logits = np.zeros((len(labels), len(categories)), np.float32)
+    columns = [*categories, GENERAL] if GENERAL in labels else list(categories)
+    targets = np.array([columns.index(label) for label in labels], np.int64)
+    fold_of = stratified_folds(labels, groups or texts, options.folds, options.seed)
+    logits = np.zeros((len(labels), len(columns)), np.float32)
     for fold in range(options.folds):
         test = np.flatnonzero(fold_of == fold)
-        head = _head(encoded, np.flatnonzero(fold_of != fold), targets, len(categories), options)
+        head = _head(encoded, np.flatnonzero(fold_of != fold), targets, len(columns), options)
         logits[test] = head.logits(encoded.take(test))
-    inside = targets >= 0
-    temperature = fit_temperature(logits[inside], targets[inside])
-    found: Classification = classification(logits, temperature, evidence(encoded))
-    head = _head(encoded, np.arange(len(labels)), targets, len(categories), options)
+    temperature = fit_temperature(logits, targets)
+    found = classification(logits, len(categories), temperature, evidence(encoded))
+    inside = targets < len(categories)
+    head = _head(encoded, np.arange(len(labels)), targets, len(columns), options)
     return Fitted(
         LinearClassifier(encoder, head, categories, temperature),
         uncertainty_limit(found.uncertainty[inside], options.keep),
-        HeldOut(found.probabilities, found.uncertainty, targets),
+        HeldOut(found.probabilities, found.uncertainty, np.where(inside, targets, -1)),
     )
 
 
@@ -179,7 +181,7 @@ def _matrix(encoded: Encoded) -> Any:
 def _separators(
     matrix: Any, targets: NDArray[np.int64], columns: int, options: FitOptions
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One separating plane for each category against all other rows, `general` ones among them.
+    """One separating plane for each column against all other rows.
 
     Squared hinge loss in the dual: five times as fast as multinomial logistic regression on these features,
     and after temperature scaling better in accuracy and likelihood (docs/router.md).
