@@ -78,7 +78,13 @@ class TestDict(CacheConformance):
         return lambda: create(load("coe.caches", "dict"))
 
 
-class TestMemory(CacheConformance):
+class TestTwoStep(RouterConformance):
     @pytest.fixture
-    def make(self) -> Callable[[], DecisionCache]:
-        return lambda: create(load("coe.caches", "memory"))
+    def make(self) -> Callable[[], Router]:
+        return lambda: create(load("coe.routers", "two-step"))
+
+
+class TestStatic(EmbedderConformance):
+    @pytest.fixture
+    def make(self) -> Callable[[], Embedder]:
+        return lambda: create(load("coe.embedders", "static"))

@@ -5,8 +5,8 @@ The kit is in `coe.testing.conformance`, which needs pytest; nothing else here d
 
 from coe.testing._clock import Clock
 from coe.testing._collect import Collected, collect, events
-from coe.testing._make import build, chat, context, pool_view
-from coe.testing._plugin import create, load
+from coe.testing._make import chat, context, pool_view
+from coe.testing._plugin import build, create, load
 from coe.testing.upstream import Answer, FakeUpstream, Fault, Framing, Received
 
 __all__ = [

@@ -1,17 +1,13 @@
-"""Short ways to make what a plugin is handed: requests, contexts, pool views, a build."""
+"""Short ways to make what a plugin is handed: requests, contexts, pool views."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from coe.contracts import Build, Card, Context, Embedder, Expert, ExpertState, PoolView
-from coe.errors import ConfigError, PluginError
+from coe.contracts import Card, Context, ExpertState, PoolView
 from coe.wire import ChatRequest, chat_request
 
 
@@ -53,47 +49,6 @@ def pool_view(*experts: str | Card | ExpertState) -> PoolView:
         experts={state.card.name: state for state in states},
         digest=hashlib.sha256(facts.encode()).hexdigest()[:16],
     )
-
-
-def build(
-    *,
-    experts: Mapping[str, Expert] | None = None,
-    embedders: Mapping[str, Embedder] | None = None,
-    card: Mapping[str, Any] | None = None,
-    base_dir: Path | None = None,
-) -> Build:
-    """What a plugin's `create` is handed.
-
-    Args:
-        experts: the pool's other experts, by name.
-        embedders: embedders by kind.
-        card: the user's `card:` keys, laid over the plugin's defaults.
-        base_dir: where relative paths start; the working directory by default.
-    """
-    return _Build(dict(experts or {}), dict(embedders or {}), dict(card or {}), base_dir or Path.cwd())
-
-
-@dataclass(frozen=True, slots=True)
-class _Build:
-    experts: dict[str, Expert]
-    embedders: dict[str, Embedder]
-    card_keys: dict[str, Any]
-    base_dir: Path
-
-    def card(self, defaults: Card) -> Card:
-        return dataclasses.replace(defaults, **self.card_keys)
-
-    def expert(self, name: str) -> Expert:
-        if name not in self.experts:
-            raise ConfigError(
-                f"No expert is called `{name}`.", hint=f"Known: {', '.join(self.experts) or 'none'}."
-            )
-        return self.experts[name]
-
-    def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
-        if kind not in self.embedders:
-            raise PluginError(f"No embedder plugin is called `{kind}`.")
-        return self.embedders[kind]
 
 
 def _state(expert: str | Card | ExpertState) -> ExpertState:

@@ -1,16 +1,18 @@
-"""Load an installed plugin and create from it, as the host does."""
+"""Load an installed plugin and create from it, as the host does, and stand in for the host."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from coe.contracts import Build, Plugin
+from coe.contracts import Build, Card, Embedder, Expert, Plugin
 from coe.errors import ConfigError
 from coe.registry import Registry
-from coe.testing._make import build as make_build
 
 T = TypeVar("T")
 
@@ -50,4 +52,45 @@ def create(
         checked = plugin.settings.model_validate(given)
     except ValidationError as error:
         raise ConfigError(f"{name}: {error}") from error
-    return plugin.create(name, checked, make_build() if build is None else build)
+    return plugin.create(name, checked, _Build() if build is None else build)
+
+
+def build(
+    *,
+    experts: Mapping[str, Expert] | None = None,
+    embedders: Mapping[str, Embedder] | None = None,
+    card: Mapping[str, Any] | None = None,
+    base_dir: Path | None = None,
+) -> Build:
+    """What a plugin's `create` is handed.
+
+    Args:
+        experts: the pool's other experts, by name.
+        embedders: embedders by kind; other kinds are those installed.
+        card: the user's `card:` keys, laid over the plugin's defaults.
+        base_dir: where relative paths start; the working directory by default.
+    """
+    return _Build(experts or {}, embedders or {}, card or {}, base_dir or Path.cwd())
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    experts: Mapping[str, Expert] = field(default_factory=dict[str, Expert])
+    embedders: Mapping[str, Embedder] = field(default_factory=dict[str, Embedder])
+    card_keys: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    base_dir: Path = field(default_factory=Path.cwd)
+
+    def card(self, defaults: Card) -> Card:
+        return dataclasses.replace(defaults, **self.card_keys)
+
+    def expert(self, name: str) -> Expert:
+        if name not in self.experts:
+            raise ConfigError(
+                f"No expert is called `{name}`.", hint=f"Known: {', '.join(self.experts) or 'none'}."
+            )
+        return self.experts[name]
+
+    def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
+        if kind not in self.embedders:
+            return create(load("coe.embedders", kind), kind, settings, self)
+        return self.embedders[kind]

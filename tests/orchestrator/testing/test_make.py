@@ -90,6 +90,7 @@ def test_a_build_gives_what_it_was_given(tmp_path: Path) -> None:
     assert made.base_dir == tmp_path
     assert made.expert("shout") is shout
     assert made.embedder("letters", {}) is letters
+    assert build().embedder("letters", {"dim": 7}).dim == 7, "kinds that are not given are those installed"
     assert made.card(Card(name="x", license="MIT")) == Card(name="x", license="MIT", params_b=3)
     with pytest.raises(ConfigError, match=r"No expert is called `loud`.*Known: shout"):
         made.expert("loud")
