@@ -11,6 +11,7 @@ from rich.console import Console
 from coe.cli._options import ConfigOption, checked, load_config, registry_for
 from coe.config import Config, PluginSettings, ServerConfig, find
 from coe.engine import Engine
+from coe.experts import fetch_models
 from coe.gateway import serve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -22,7 +23,9 @@ def run(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; overrides the configuration.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = None,
     redis: Annotated[
         str | None,
         typer.Option(
@@ -42,7 +45,10 @@ def run(
     settings = _overridden(load_config(config), host, port, redis)
     registry = registry_for(settings)
     embedded = find(config) is None
-    serve(checked(settings, registry), registry, lambda url, engine: _greet(url, engine, settings, embedded))
+    checked(settings, registry)
+    with Console(stderr=True).status("Looking for the model …") as status:
+        fetch_models(settings, status.update)
+    serve(settings, registry, lambda url, engine: _greet(url, engine, settings, embedded))
 
 
 def _overridden(config: Config, host: str | None, port: int | None, redis: str | None) -> Config:

@@ -29,6 +29,7 @@ experts:
   coding:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You are an expert programmer. Answer with correct, complete code in one code block, then explain it
       in a sentence or two. Use the language the user asks for, else Python.
@@ -39,6 +40,7 @@ experts:
   math:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You are a careful mathematician. Work step by step, check each calculation, and end with a line
       "Answer:" and the result.
@@ -55,6 +57,7 @@ experts:
   science:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You are a scientist who explains physics, chemistry, biology and engineering. Name the principle,
       apply it to the question, and give units.
@@ -65,6 +68,7 @@ experts:
   health:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You explain medicine and health in plain words. State what is known, say what is uncertain, and say
       when a doctor should be seen.
@@ -75,6 +79,7 @@ experts:
   business:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You advise on business, finance and economics. Give the main point first, then the reasons as a short
       list.
@@ -85,6 +90,7 @@ experts:
   law:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You explain law in plain words. Name the jurisdiction you assume, state the rule, apply it to the
       question, and say when a lawyer should be asked.
@@ -95,6 +101,7 @@ experts:
   humanities:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You are a scholar of history, philosophy, society and the arts. Answer with dates, names and context,
       and say where views differ.
@@ -105,6 +112,7 @@ experts:
   writing:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You are a writer. Write exactly what is asked for, in the form, tone and length that fit it, and
       nothing around it.
@@ -115,6 +123,7 @@ experts:
   language:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You work on texts: translate, summarise, correct, rephrase or extract. Keep the meaning and return
       only the resulting text.
@@ -125,6 +134,7 @@ experts:
   reasoning:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: >-
       You solve puzzles and logic problems. List what is given, reason in numbered steps, and end with a
       one-line conclusion.
@@ -136,6 +146,7 @@ experts:
   general:
     kind: prompt
     base: smollm
+    max_tokens: 512
     instruction: You are a helpful assistant. Answer clearly and briefly, in concrete steps where steps help.
     card:
       domains: [general]

@@ -5,6 +5,9 @@ Importing this package imports none of them: each function below imports its kin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from coe.config import Config
 from coe.contracts import Expert, Plugin
 
 
@@ -36,3 +39,19 @@ def prompt() -> Plugin[Expert]:
     from coe.experts._prompt import PromptSettings, create_prompt
 
     return Plugin(PromptSettings, create_prompt, "An instruction and demonstrations on a base expert")
+
+
+def fetch_models(config: Config, progress: Callable[[str], None]) -> None:
+    """Fetch the weights that the configuration's `local` experts need and this machine has not.
+
+    Args:
+        config: a checked configuration.
+        progress: told in a few words what is going on; not called when all is there.
+
+    Raises:
+        UserError: they cannot be fetched.
+    """
+    if any(expert.kind == "local" for expert in config.experts.values()):
+        from coe.experts._local import fetch_default_model
+
+        fetch_default_model(config, progress)

@@ -43,6 +43,8 @@ def serve(config: Config, registry: Registry, on_listening: Callable[[str, Engin
         lifespan="on",
         log_config=None,
         access_log=False,
+        # Nothing here reads the client address, and a forwarded header is a claim.
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=int(config.server.drain_timeout_s) or 1,
