@@ -15,7 +15,7 @@ from rich.status import Status
 
 from coe.cli._options import load_config
 from coe.client import Client
-from coe.config import ServerConfig
+from coe.config import ServerConfig, find
 
 UrlOption = Annotated[
     str | None,
@@ -26,6 +26,10 @@ PromptArgument = Annotated[str, typer.Argument(metavar="PROMPT", help="The promp
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
 _LIVE_TIMEOUT_S = 1.0
+_SMALL = (
+    "They are prompts on SmolLM2-135M, a very small model: good for seeing routing work, not for answers to "
+    "rely on. Add a real model with `coe init`."
+)
 
 
 def read_prompt(prompt: str) -> str:
@@ -52,6 +56,8 @@ def client_for(url: str | None, config: Path | None, console: Console) -> Client
         console.print(f"Asking the server at {address}.", style="dim")
         return Client(address)
     console.print(f"No server at {address}: the experts run in this process.", style="dim")
+    if find(config) is None:
+        console.print(_SMALL, style="dim")
     return Client.open(settings)
 
 

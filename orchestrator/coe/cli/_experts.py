@@ -37,6 +37,9 @@ _FACTS = (
     "routable",
 )
 _LIVE = ("awake", "healthy")
+_COLUMNS = ("expert", "kind", "capabilities", "context", "params B", "USD/M in/out", "domains")
+_NUMBERS = ("context", "params B")
+_LISTS = ("capabilities", "domains")
 _QUESTION = "Reply with the word: ok"
 _MAX_TOKENS = 16
 
@@ -151,10 +154,9 @@ def _row(info: ModelInfo, *, live: bool) -> dict[str, Any]:
 
 def _table(rows: Sequence[Mapping[str, Any]], *, live: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("expert", "kind", "capabilities", "context", "params B", "USD/M in/out", "domains"):
-        table.add_column(column, justify="right" if column in ("context", "params B") else "left")
-    for column in _LIVE if live else ():
-        table.add_column(column)
+    for column in (*_COLUMNS, *(_LIVE if live else ())):
+        justify = "right" if column in _NUMBERS else "left"
+        table.add_column(column, justify=justify, no_wrap=column not in _LISTS)
     for row in rows:
         cells = [
             row["name"],

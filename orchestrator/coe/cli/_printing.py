@@ -18,6 +18,7 @@ from coe.engine import Routed
 _BAR_CELLS = 24
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 _REVISION_CHARACTERS = 12
+_UNBOUNDED = 10_000
 _WHY = {
     Reason.CATEGORY: "the best eligible expert of this category",
     Reason.UNCERTAIN: "too uncertain, so the best eligible expert of `general`",
@@ -31,8 +32,11 @@ _WHY = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where a command prints: lines are as long as they are, numbers are not coloured."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    """Where a command prints. Where there is no terminal, lines are as long as they are."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = _UNBOUNDED
+    return made
 
 
 def print_json(value: Any) -> None:
@@ -87,7 +91,7 @@ def decision_view(routed: Routed) -> RenderableType:
 def _bars(probabilities: Sequence[tuple[str, float]]) -> Table:
     table = Table.grid(padding=(0, 2))
     for category, probability in probabilities:
-        table.add_row(category, Text(bar(probability), style="cyan"), f"{probability:.2f}")
+        table.add_row(Text(category), Text(bar(probability), style="cyan"), f"{probability:.2f}")
     return table
 
 

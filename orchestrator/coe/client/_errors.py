@@ -46,7 +46,8 @@ def told_error(
 ) -> CoeError:
     """The error of an envelope, of the class that its `code` names.
 
-    A code of another make becomes a `RequestError` for a 4xx and a plain `CoeError` for any other status.
+    What an expert's own server says of a failure may have a code of another make: by its status it becomes a
+    `RequestError` (4xx), an `ExpertError` (502, and errors within a stream), or a plain `CoeError`.
 
     Args:
         envelope: `{"error": {"message", "param", "code"}}`.
@@ -64,6 +65,8 @@ def told_error(
         return expert(detail.message, retry_after_s=retry_after_s)
     if code == ExpertRejected.code:
         return ExpertRejected(detail.message, status=status, param=detail.param)
+    if status == ExpertError.status:
+        return ExpertError(detail.message, retry_after_s=retry_after_s)
     if 400 <= status < 500:
         error = RequestError(detail.message, param=detail.param)
         error.status = status

@@ -79,7 +79,7 @@ def test_an_expert_that_talks_nonsense(client: Client) -> None:
 def test_a_stream_that_fails_under_way(client: Client, fault: Fault) -> None:
     with client.chat("one two three four", model=fault.value, stream=True) as stream:
         pieces: list[str] = []
-        with pytest.raises(CoeError):
+        with pytest.raises(ExpertError):
             pieces.extend(stream)
         assert stream.answer.text == "".join(pieces)
         assert pieces[0].startswith("one")
