@@ -11,7 +11,7 @@ import typer
 from coe.cli._errors import ExitCode
 from coe.cli._files import write_new
 from coe.cli._options import ConfigOption, JsonOption, checked, load_config, registry_for, schema_text
-from coe.config import Config, InvalidConfig
+from coe.config import Config, InvalidConfig, check_plugins
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -34,8 +34,7 @@ def validate(
     Prints every problem with file, line and key, and exits with 3 when there is one.
     """
     try:
-        valid = load_config(file or config)
-        checked(valid, registry_for(valid))
+        valid = _checked(file or config)
     except InvalidConfig as error:
         if not as_json:
             raise
@@ -61,6 +60,19 @@ def schema(
         typer.echo(text, nl=False)
     else:
         write_new({output: text}, force=True)
+
+
+def _checked(named: Path | None) -> Config:
+    try:
+        config = load_config(named)
+    except InvalidConfig as error:
+        if error.config is None:
+            raise
+        # An unset variable does not hide what is wrong with the plugins' settings.
+        told = {problem.path for problem in error.problems}
+        found = check_plugins(error.config, registry_for(error.config))
+        raise InvalidConfig([*error.problems, *(each for each in found if each.path not in told)]) from error
+    return checked(config, registry_for(config))
 
 
 def _rows(error: InvalidConfig) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from coe.config._explain import explain
 from coe.config._models import Config, Origin
-from coe.config._problems import InvalidConfig, KeyPath, Problem, in_order
+from coe.config._problems import InvalidConfig, KeyPath, Problem
 from coe.config._references import unknown_expert
 from coe.config._yaml import Document, parse
 from coe.errors import ConfigError
@@ -58,13 +58,13 @@ def loads(
         document.problem(None, (), "is empty; expected at least `experts` and `routers`.")
     # A text that is not YAML has no keys to look at.
     if any(not problem.path for problem in document.problems):
-        raise InvalidConfig(in_order(document.problems))
+        raise InvalidConfig(document.problems)
     config = _validate(document, origin)
+    if config is not None:
+        config.attach(origin)
+        document.problems += _cross_references(config)
     if config is None or document.problems:
-        raise InvalidConfig(in_order(document.problems))
-    config.attach(origin)
-    if problems := in_order(_cross_references(config)):
-        raise InvalidConfig(problems)
+        raise InvalidConfig(document.problems, config)
     return config
 
 

@@ -6,8 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from coe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from coe.config._models import Config
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in the file: keys, and indices of lists."""
@@ -43,11 +47,13 @@ class InvalidConfig(ConfigError):
     """The configuration has problems; `problems` lists all that could be found in one pass.
 
     Args:
-        problems: at least one, in the order of the file.
+        problems: at least one; kept in the order of the file, none twice.
+        config: what could be read, when its shape is right: with null where a value could not be replaced.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: Iterable[Problem], config: Config | None = None) -> None:
+        self.problems = tuple(in_order(problems))
+        self.config = config
         super().__init__("\n".join(map(str, self.problems)))
 
 

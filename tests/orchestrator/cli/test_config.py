@@ -53,6 +53,17 @@ def test_all_problems_go_to_stderr(run: Run, wrong: Path) -> None:
     assert len(lines) == 2
 
 
+def test_an_unset_variable_hides_nothing(run: Run, wrong: Path) -> None:
+    wrong.write_text(WRONG.replace("prefx: x", "prefix: ${NOT_SET_ANYWHERE}\n    delay_s: -1"))
+    code, _, err = run("config", "validate", wrong)
+    assert code == 3
+    assert [line.split(": ")[1:3] for line in err.splitlines()] == [
+        [f"{wrong}:3", "experts.a.kind"],
+        [f"{wrong}:6", "experts.b.prefix"],
+        [f"{wrong}:7", "experts.b.delay_s"],
+    ]
+
+
 def test_problems_as_json(run: Run, wrong: Path) -> None:
     code, out, err = run("config", "validate", wrong, "--json")
     assert (code, err) == (3, "")
