@@ -14,8 +14,8 @@ __all__ = ["sentence_transformers", "static", "two_step_router"]
 
 
 def two_step_router() -> Plugin[Router]:
-    """The `two-step` router. Not called `two_step`: the import below binds that name to the sub-package."""
-    from coe_routers.two_step import PLUGIN
+    """The `two-step` router."""
+    from coe_routers.routing import PLUGIN
 
     return PLUGIN
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from coe.contracts import GENERAL, Ranked
 from coe.errors import ArtifactError
-from coe_routers.classifiers import LinearClassifier, LinearHead
+from coe_routers.classifiers import Head, LinearHead, NeighbourHead, TrainedClassifier
 from coe_routers.features import BUCKETS, SCHEME, Encoder
 from coe_routers.store import Folder, read_folder, read_tensors, tensor_bytes, write_folder
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 KIND = "router"
 MODEL = "model.safetensors"
+Method = Literal["linear", "centroid", "knn"]
+"""How a classifier was fitted. `linear` and `centroid` are both a layer of weights; `knn` keeps examples."""
 ExpertMap = Mapping[str, tuple[Ranked, ...]]
 """Category (or `general`) to its experts, best first."""
 FindEmbedder = Callable[[str, Mapping[str, Any]], "Embedder"]
@@ -52,8 +54,10 @@ class FeatureFacts(_Strict):
 class RouterFacts(_Strict):
     """The `about` of a router's manifest."""
 
-    classifier: Literal["linear", "centroid"]
+    classifier: Method
     categories: tuple[str, ...] = Field(min_length=1)
+    columns: int
+    neighbours: int | None = Field(default=None, ge=1)
     temperature: float = Field(gt=0)
     uncertainty_limit: float = Field(ge=0, le=1)
     features: FeatureFacts
@@ -61,9 +65,13 @@ class RouterFacts(_Strict):
     facts: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _mapped_categories_exist(self) -> RouterFacts:
+    def _consistent(self) -> RouterFacts:
         if len(set(self.categories)) != len(self.categories) or GENERAL in self.categories:
             raise ValueError(f"categories must differ and `{GENERAL}` is not one of them")
+        if not 0 <= self.columns - len(self.categories) <= 1:
+            raise ValueError(f"{self.columns} columns for {len(self.categories)} categories")
+        if (self.classifier == "knn") != (self.neighbours is not None):
+            raise ValueError("`neighbours` belongs to the classifier `knn`")
         if unknown := sorted(set(self.expert_map) - {*self.categories, GENERAL}):
             raise ValueError(f"expert_map names unknown categories: {', '.join(unknown)}")
         return self
@@ -82,10 +90,10 @@ class RouterArtifact:
         facts: how it was made: sources, seed, figures; for people.
     """
 
-    classifier: LinearClassifier
+    classifier: TrainedClassifier
     uncertainty_limit: float
     embedder: EmbedderRef | None
-    method: Literal["linear", "centroid"] = "linear"
+    method: Method = "linear"
     expert_map: ExpertMap = field(default_factory=dict[str, tuple[Ranked, ...]])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -106,6 +114,8 @@ def save_router(path: Path, router: RouterArtifact, files: Mapping[str, bytes] |
     about = RouterFacts(
         classifier=router.method,
         categories=classifier.categories,
+        columns=classifier.head.columns,
+        neighbours=classifier.head.neighbours if isinstance(classifier.head, NeighbourHead) else None,
         temperature=classifier.temperature,
         uncertainty_limit=router.uncertainty_limit,
         features=FeatureFacts(
@@ -164,9 +174,9 @@ def load_router(path: Path, embedder: FindEmbedder) -> tuple[RouterArtifact, str
     tensors = read_tensors(path / MODEL)
     features = about.features
     encoder = Encoder(_idf(features, tensors, path), _embedder(features, embedder, path), features.tools)
-    head = _head(tensors, len(about.categories), encoder, path)
+    head = _head(about, tensors, encoder, path)
     router = RouterArtifact(
-        classifier=LinearClassifier(encoder, head, about.categories, about.temperature),
+        classifier=TrainedClassifier(encoder, head, about.categories, about.temperature),
         uncertainty_limit=about.uncertainty_limit,
         embedder=about.features.embedder,
         method=about.classifier,
@@ -232,15 +242,15 @@ def _embedder(features: FeatureFacts, find: FindEmbedder, path: Path) -> Embedde
     return embedder
 
 
-def _head(tensors: Mapping[str, NDArray[Any]], categories: int, encoder: Encoder, path: Path) -> LinearHead:
-    columns = len(tensors["bias"]) if "bias" in tensors else 0
-    if columns not in {categories, categories + 1}:
-        raise ArtifactError(f"{path / MODEL}: {columns} columns for {categories} categories.")
-    expected: dict[str, tuple[int, ...]] = {}
+def _head(about: RouterFacts, tensors: Mapping[str, NDArray[Any]], encoder: Encoder, path: Path) -> Head:
+    dim = encoder.embedder.dim if encoder.embedder else 0
+    if about.neighbours is not None:
+        return NeighbourHead.from_tensors(tensors, about.columns, dim, about.neighbours)
+    expected: dict[str, tuple[int, ...]] = {"bias": (about.columns,)}
     if encoder.idf is not None:
-        expected |= {"lexical": (BUCKETS, columns), "lexical_scales": (BUCKETS,)}
-    if encoder.embedder is not None:
-        expected["dense"] = (encoder.embedder.dim, columns)
+        expected |= {"lexical": (BUCKETS, about.columns), "lexical_scales": (BUCKETS,)}
+    if dim:
+        expected["dense"] = (dim, about.columns)
     for name, shape in expected.items():
         found = tensors[name].shape if name in tensors else None
         if found != shape:

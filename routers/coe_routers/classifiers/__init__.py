@@ -1,11 +1,15 @@
 """Classifiers: prompt features to calibrated category probabilities."""
 
 from coe_routers.classifiers._calibrated import classification, normalised_entropy, softmax
-from coe_routers.classifiers._linear import LinearClassifier, LinearHead, evidence, quantise_rows
+from coe_routers.classifiers._linear import LinearHead, quantise_rows
+from coe_routers.classifiers._neighbours import NeighbourHead
+from coe_routers.classifiers._trained import Head, TrainedClassifier, evidence
 
 __all__ = [
-    "LinearClassifier",
+    "Head",
     "LinearHead",
+    "NeighbourHead",
+    "TrainedClassifier",
     "classification",
     "evidence",
     "normalised_entropy",

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coe.contracts import Classification
-from coe_routers.classifiers._calibrated import classification
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from coe.contracts import Features
-    from coe_routers.features import Encoded, Encoder
+    from coe_routers.features import Encoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearHead:
     """Weights of the layer, n-gram weights as int8 with one scale for each bucket.
-
-    c is the number of categories, or one more when `general` rows were trained on: the last column is theirs.
 
     Attributes:
         lexical: int8[BUCKETS, c]; None without n-grams.
@@ -35,6 +29,11 @@ class LinearHead:
     lexical_scales: NDArray[np.float32] | None
     dense: NDArray[np.float32] | None
     bias: NDArray[np.float32]
+
+    @property
+    def columns(self) -> int:
+        """How many columns the logits have."""
+        return len(self.bias)
 
     def logits(self, encoded: Encoded) -> NDArray[np.float32]:
         """float32[n, c]. Row by row, so that a batch gives bit by bit what single prompts give."""
@@ -76,43 +75,3 @@ def quantise_rows(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArr
     scales = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
     safe = np.where(scales > 0, scales, np.float32(1))
     return np.rint(weights / safe[:, None]).astype(np.int8), scales
-
-
-class LinearClassifier:
-    """Encoder, linear head, temperature.
-
-    Args:
-        encoder: how prompts are read.
-        head: the layer.
-        categories: names of its outputs.
-        temperature: what logits are divided by, fitted on held-out prompts.
-    """
-
-    def __init__(
-        self, encoder: Encoder, head: LinearHead, categories: Sequence[str], temperature: float
-    ) -> None:
-        self.encoder = encoder
-        self.head = head
-        self.temperature = temperature
-        self._categories = tuple(categories)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Names of the columns of probabilities, without `general`."""
-        return self._categories
-
-    def classify(self, features: Sequence[Features]) -> Classification:
-        """Classify n prompts. A prompt in which nothing can be read has uncertainty 1."""
-        encoded = self.encoder.encode(features)
-        logits = self.head.logits(encoded)
-        return classification(logits, len(self._categories), self.temperature, evidence(encoded))
-
-
-def evidence(encoded: Encoded) -> NDArray[np.bool_]:
-    """Which prompts have anything to go by, bool[n]."""
-    found = np.zeros(len(encoded), np.bool_)
-    if encoded.dense is not None:
-        found |= encoded.dense.any(axis=1)
-    if encoded.lexical is not None:
-        found |= np.array([len(row.buckets) > 0 for row in encoded.lexical], np.bool_)
-    return found

@@ -1,7 +1,7 @@
 """Fitting category classifiers (extra: `train`).
 
     fitted = fit_classifier(features, labels, embedder=StaticEmbedder.load(), seed=0)
-    fitted.classifier               a calibrated LinearClassifier, ready for `save_router`
+    fitted.classifier               a calibrated TrainedClassifier, ready for `save_router`
     fitted.uncertainty_limit        calibrated limit: above it a prompt is `general`
     fitted.held_out.probabilities   float32[n, c]: what the classifier says of each training prompt when that
                                     prompt was not trained on (out of fold); build score tables from these

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coe.contracts import GENERAL
 from coe.errors import ConfigError
 from coe_routers._extras import library
-from coe_routers.classifiers import LinearClassifier, LinearHead, classification, evidence, quantise_rows
+from coe_routers.artifact import Method
+from coe_routers.classifiers import (
+    Head,
+    LinearHead,
+    NeighbourHead,
+    TrainedClassifier,
+    classification,
+    evidence,
+    quantise_rows,
+)
 from coe_routers.features import (
     BUCKETS,
     Encoded,
@@ -29,13 +38,17 @@ if TYPE_CHECKING:
 
     from coe.contracts import Embedder, Features
 
+_OR_NGRAMS: dict[Method, str] = {"linear": " or n-grams", "centroid": " or n-grams", "knn": ""}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitOptions:
     """How to fit.
 
     Attributes:
-        method: `linear` (one-against-all support vectors) or `centroid` (mean of each category).
+        method: `linear` (one-against-all support vectors), `centroid` (mean of each category) or `knn`
+            (FAISS; reads the embedding only).
+        neighbours: how many vote in `knn`.
         strength: inverse regularisation of `linear`; more fits the training rows closer.
         balanced: weigh categories equally, however many rows they have.
         folds: out-of-fold predictions are made in this many parts.
@@ -43,9 +56,10 @@ class FitOptions:
         seed: of the folds and the solver.
     """
 
-    method: Literal["linear", "centroid"] = "linear"
+    method: Method = "linear"
     strength: float = 0.5
     balanced: bool = False
+    neighbours: int = 15
     folds: int = 3
     keep: float = 0.95
     seed: int = 0
@@ -70,7 +84,7 @@ class HeldOut:
 class Fitted:
     """A calibrated classifier and how it did on held-out rows."""
 
-    classifier: LinearClassifier
+    classifier: TrainedClassifier
     uncertainty_limit: float
     held_out: HeldOut
 
@@ -101,8 +115,9 @@ def fit_classifier(
         PluginError: the extra `train` is not installed.
     """
     categories = _categories(labels, options.folds)
+    ngrams = ngrams and options.method != "knn"
     if not ngrams and embedder is None:
-        raise ConfigError("A classifier needs n-grams or an embedder.")
+        raise ConfigError(f"A `{options.method}` classifier needs an embedder{_OR_NGRAMS[options.method]}.")
     texts = [routing_text(each, tools=tools) for each in features]
     encoder, encoded = _encode(texts, embedder, ngrams, tools)
     columns = [*categories, GENERAL] if GENERAL in labels else list(categories)
@@ -118,7 +133,7 @@ def fit_classifier(
     inside = targets < len(categories)
     head = _head(encoded, np.arange(len(labels)), targets, len(columns), options)
     return Fitted(
-        LinearClassifier(encoder, head, categories, temperature),
+        TrainedClassifier(encoder, head, categories, temperature),
         uncertainty_limit(found.uncertainty[inside], options.keep),
         HeldOut(found.probabilities, found.uncertainty, np.where(inside, targets, -1)),
     )
@@ -151,8 +166,11 @@ def _encode(
 
 def _head(
     encoded: Encoded, rows: NDArray[np.int64], targets: NDArray[np.int64], columns: int, options: FitOptions
-) -> LinearHead:
+) -> Head:
     part = encoded.take(rows)
+    if options.method == "knn":
+        assert part.dense is not None
+        return NeighbourHead.fit(part.dense, targets[rows], columns, options.neighbours)
     matrix = _matrix(part)
     if options.method == "centroid":
         weights, bias = _centroids(matrix, targets[rows], columns)

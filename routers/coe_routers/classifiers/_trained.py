@@ -1,0 +1,75 @@
+"""A trained classifier: how prompts are read, a head, a temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from coe.contracts import Classification
+from coe_routers.classifiers._calibrated import classification
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from coe.contracts import Features
+    from coe_routers.features import Encoded, Encoder
+
+
+class Head(Protocol):
+    """What turns encoded prompts into logits, one column for each category.
+
+    There is one column more when `general` rows were trained on: the last column is theirs.
+    """
+
+    @property
+    def columns(self) -> int:
+        """How many columns the logits have."""
+        ...
+
+    def logits(self, encoded: Encoded) -> NDArray[np.float32]:
+        """float32[n, columns]; row by row, so that a batch gives bit by bit what single prompts give."""
+        ...
+
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        """Arrays to save."""
+        ...
+
+
+class TrainedClassifier:
+    """Encoder, head, temperature.
+
+    Args:
+        encoder: how prompts are read.
+        head: gives logits.
+        categories: names of the head's columns, without `general`.
+        temperature: what logits are divided by, fitted on held-out prompts.
+    """
+
+    def __init__(self, encoder: Encoder, head: Head, categories: Sequence[str], temperature: float) -> None:
+        self.encoder = encoder
+        self.head = head
+        self.temperature = temperature
+        self._categories = tuple(categories)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the columns of probabilities, without `general`."""
+        return self._categories
+
+    def classify(self, features: Sequence[Features]) -> Classification:
+        """Classify n prompts. A prompt in which nothing can be read has uncertainty 1."""
+        encoded = self.encoder.encode(features)
+        logits = self.head.logits(encoded)
+        return classification(logits, len(self._categories), self.temperature, evidence(encoded))
+
+
+def evidence(encoded: Encoded) -> NDArray[np.bool_]:
+    """Which prompts have anything to go by, bool[n]."""
+    found = np.zeros(len(encoded), np.bool_)
+    if encoded.dense is not None:
+        found |= encoded.dense.any(axis=1)
+    if encoded.lexical is not None:
+        found |= np.array([len(row.buckets) > 0 for row in encoded.lexical], np.bool_)
+    return found

@@ -1,0 +1,121 @@
+"""The two-step router: classify the prompt, then take the category's best eligible expert.
+
+Source: Composition of Experts, arXiv 2412.01868.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coe.contracts import GENERAL, Decision, Features, PoolView, Ranked, Reason
+from coe_routers.routing._ranking import Ranking, rank
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from coe.contracts import Classifier
+    from coe_routers.artifact import ExpertMap
+
+_TOP_CATEGORIES = 5
+_CACHED_RANKINGS = 1024
+
+
+class TwoStepRouter:
+    """Classifier and expert map.
+
+    Args:
+        classifier: the first step.
+        expert_map: the second step; may be empty, then the domains of the experts' cards decide.
+        uncertainty_limit: above it a prompt is `general`.
+        awake_tolerance: expected score that may be given up for an expert that is awake.
+        revision: hash of all four.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        expert_map: ExpertMap,
+        *,
+        uncertainty_limit: float,
+        awake_tolerance: float,
+        revision: str,
+    ) -> None:
+        self._classifier = classifier
+        self._expert_map = expert_map
+        self._uncertainty_limit = uncertainty_limit
+        self._awake_tolerance = awake_tolerance
+        self._revision = revision
+        # A view's digest names everything that a ranking depends on, so a ranking is computed once for it.
+        self._rankings: dict[tuple[str, str], Ranking] = {}
+
+    @property
+    def revision(self) -> str:
+        """Hash of the classifier, the map and the limits."""
+        return self._revision
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What prompts are told apart into, `general` last."""
+        return (*self._classifier.categories, GENERAL)
+
+    def route(self, features: Features, view: PoolView) -> Decision:
+        """Decide for one request."""
+        return self.route_batch([features], view)[0]
+
+    def route_batch(self, features: Sequence[Features], view: PoolView) -> list[Decision]:
+        """Decide for many requests; the same decisions as one by one."""
+        if not features:
+            return []
+        found = self._classifier.classify(features)
+        return [
+            self._decide(each, view, probabilities, uncertainty)
+            for each, probabilities, uncertainty in zip(
+                features, found.probabilities, found.uncertainty.tolist(), strict=True
+            )
+        ]
+
+    def _decide(
+        self, features: Features, view: PoolView, probabilities: NDArray[np.float32], uncertainty: float
+    ) -> Decision:
+        top = _top(self._classifier.categories, probabilities)
+        uncertain = uncertainty > self._uncertainty_limit
+        category = GENERAL if uncertain else top[0][0]
+        ranking = self._ranking(category, view)
+        ranked, reason = ranking.ranked, ranking.reason
+        if reason is not Reason.ONLY_ELIGIBLE:
+            if (sticky := features.sticky_expert) is not None and sticky in view.experts:
+                ranked, reason = _first(sticky, ranked), Reason.SESSION
+            elif uncertain:
+                reason = Reason.UNCERTAIN
+        return Decision(
+            expert=ranked[0].expert,
+            ranked=ranked,
+            reason=reason,
+            category=category,
+            probabilities=top,
+            uncertainty=round(uncertainty, 4),
+            revision=self._revision,
+        )
+
+    def _ranking(self, category: str, view: PoolView) -> Ranking:
+        key = (view.digest, category)
+        if (ranking := self._rankings.get(key)) is None:
+            if len(self._rankings) >= _CACHED_RANKINGS:
+                self._rankings.clear()
+            ranking = rank(category, view, self._expert_map, self._awake_tolerance)
+            self._rankings[key] = ranking
+        return ranking
+
+
+def _top(categories: Sequence[str], probabilities: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+    """The most probable categories; equal ones in the classifier's order."""
+    values = probabilities.tolist()
+    order = sorted(range(len(values)), key=lambda index: -values[index])
+    return tuple((categories[index], round(values[index], 4)) for index in order[:_TOP_CATEGORIES])
+
+
+def _first(expert: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
+    return tuple(sorted(ranked, key=lambda each: each.expert != expert))
