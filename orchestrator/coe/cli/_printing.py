@@ -20,14 +20,14 @@ _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 _REVISION_CHARACTERS = 12
 _UNBOUNDED = 10_000
 _WHY = {
-    Reason.CATEGORY: "the best eligible expert of this category",
-    Reason.UNCERTAIN: "too uncertain, so the best eligible expert of `general`",
-    Reason.AWAKE: "awake, and about as good as a better one that sleeps",
-    Reason.SESSION: "this session is with it already",
-    Reason.REQUESTED: "you asked for it, nothing was routed",
+    Reason.CATEGORY: "it is the best eligible expert of that category",
+    Reason.UNCERTAIN: "no category is certain enough and it is the best eligible expert for that case",
+    Reason.AWAKE: "it is awake and about as good as a better one that sleeps",
+    Reason.SESSION: "the session is with it already",
+    Reason.REQUESTED: "you asked for it",
     Reason.ONLY_ELIGIBLE: "no other expert can serve the request",
-    Reason.UNMAPPED: "no expert of this category is eligible, so the first that is",
-    Reason.ROUTER_FAILED: "the router failed, so the first eligible expert",
+    Reason.UNMAPPED: "no expert of that category is eligible and it is the first that is",
+    Reason.ROUTER_FAILED: "the router failed and it is the first eligible expert",
 }
 
 
@@ -48,26 +48,23 @@ def print_json(value: Any) -> None:
 def sentence(routed: Routed) -> str:
     """One decision in one sentence."""
     decision = routed.decision
-    why = _WHY[decision.reason]
-    if not decision.probabilities:
-        return f"→ expert {decision.expert}: {why}."
-    category, probability = decision.probabilities[0]
-    return f"{category} ({probability:.2f}) → expert {decision.expert}: {why}."
+    category = decision.category
+    if decision.probabilities:
+        likely, probability = decision.probabilities[0]
+        category += (
+            f" ({probability:.2f})" if likely == category else f" (at best {likely}, {probability:.2f})"
+        )
+    return f"{category} → expert {decision.expert}, because {_WHY[decision.reason]}."
 
 
 def routing_line(routing: Routing) -> str:
     """Who answered and why, in one line."""
-    parts = [routing.expert]
-    if routing.reason is not None:
-        parts.append(_WHY[routing.reason])
-    parts += [
-        f"{routing.category} {routing.confidence:.2f}",
-        f"cache {routing.cache}",
-        f"{routing.route_us} µs",
-    ]
-    if routing.fallback_from:
-        parts.append(f"after {', '.join(routing.fallback_from)} failed")
-    return " · ".join(parts)
+    why = f"{', '.join(routing.fallback_from)} failed" if routing.fallback_from else ""
+    if not why and routing.reason is not None:
+        why = _WHY[routing.reason]
+    who = f"{routing.expert}, because {why}" if why else routing.expert
+    category = f"{routing.category} ({routing.confidence:.2f})"
+    return " · ".join((who, category, f"cache {routing.cache}", f"{routing.route_us} µs"))
 
 
 def decision_view(routed: Routed) -> RenderableType:

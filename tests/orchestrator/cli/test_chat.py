@@ -26,13 +26,15 @@ def test_once_in_process(run: Run, pool_file: Path) -> None:
     assert (code, out) == (0, "A: hello there\n")
     told, routing = err.splitlines()
     assert told.endswith("the experts run in this process.")
-    assert routing.startswith("alpha · the best eligible expert of this category · general 1.00 · cache miss")
+    assert routing.startswith(
+        "alpha, because it is the best eligible expert of that category · general (1.00) · cache miss"
+    )
 
 
 def test_once_at_a_server(run: Run, server_url: str) -> None:
     code, out, err = run("chat", "hello", "--model", "beta", "--url", server_url)
     assert (code, out) == (0, "B: hello\n")
-    assert err.startswith("beta · you asked for it")
+    assert err.startswith("beta, because you asked for it · ")
 
 
 def test_a_server_at_the_configured_address_is_asked(run: Run, server_url: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def _shown(routed: Routed) -> str:
 def test_a_decision_in_words_and_bars() -> None:
     lines = [line.rstrip() for line in _shown(_decision()).splitlines()]
     assert lines == [
-        "math (0.93) → expert sums: the best eligible expert of this category.",
+        "math (0.93) → expert sums, because it is the best eligible expert of that category.",
         "",
         "math       ██████████████████████▍   0.93",
         "law [old]  █▎                        0.05",
@@ -74,9 +75,15 @@ def test_a_decision_in_words_and_bars() -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_has_words(reason: Reason) -> None:
     said = sentence(_decision(reason))
-    assert said.startswith("math (0.93) → expert sums: ")
+    assert said.startswith("math (0.93) → expert sums, because ")
     assert said.endswith(".")
     assert {sentence(_decision(other)) for other in Reason if other is not reason}.isdisjoint({said})
+
+
+def test_an_uncertain_decision_says_what_it_was_closest_to() -> None:
+    routed = _decision(Reason.UNCERTAIN)
+    routed = dataclasses.replace(routed, decision=dataclasses.replace(routed.decision, category="general"))
+    assert sentence(routed).startswith("general (at best math, 0.93) → expert sums, because no category")
 
 
 def test_without_categories_there_is_no_number_to_show() -> None:
@@ -86,7 +93,7 @@ def test_without_categories_there_is_no_number_to_show() -> None:
         cache="off",
         route_us=3,
     )
-    assert sentence(routed) == "→ expert sums: you asked for it, nothing was routed."
+    assert sentence(routed) == "general → expert sums, because you asked for it."
     assert "router none" in _shown(routed)
 
 
@@ -110,17 +117,17 @@ def test_who_answered_in_one_line() -> None:
         reason=Reason.CATEGORY,
         fallback_from=("sums", "more"),
     )
-    assert routing_line(routing) == (
-        "prose · the best eligible expert of this category · math 0.93 · cache hit · 12 µs"
-        " · after sums, more failed"
-    )
+    assert routing_line(routing) == "prose, because sums, more failed · math (0.93) · cache hit · 12 µs"
+    plain = dataclasses.replace(routing, fallback_from=())
+    assert routing_line(plain).startswith("prose, because it is the best eligible expert of that category · ")
+    assert routing_line(dataclasses.replace(plain, reason=None)).startswith("prose · math")
 
 
 def test_in_process(run: Run, pool_file: Path) -> None:
     code, out, err = run("route", SUMS, "--model", "topical", "-c", pool_file)
     assert (code, err) == (0, "")
     assert out.startswith("math (")
-    assert "→ expert alpha: the best eligible expert of this category." in out
+    assert "→ expert alpha, because it is the best eligible expert of that category." in out
 
 
 def test_json_is_the_explanation_of_the_api(run: Run, pool_file: Path, server_url: str) -> None:
