@@ -10,7 +10,7 @@ import pytest
 from coe.config import EMBEDDED_TEXT, discover, embedded_default, find
 from coe.contracts import GENERAL
 from coe.errors import ConfigError
-from coe_routers.two_step import BUILTIN
+from coe_routers.routing import BUILTIN
 
 SMALL = "experts: {{{name}: {{kind: echo}}}}\nrouters: {{auto: {{kind: two-step}}}}\n"
 

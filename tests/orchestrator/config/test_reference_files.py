@@ -11,7 +11,7 @@ import pytest
 from coe.config import EMBEDDED_TEXT, InvalidConfig, check_plugins, load
 from coe.contracts import GENERAL, GROUPS
 from coe.registry import Registry
-from coe_routers.two_step import BUILTIN
+from coe_routers.routing import BUILTIN
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
