@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, cast
 
 from coe.errors import RequestTooLarge
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -69,27 +66,44 @@ async def respond(send: Send, status: int, body: bytes, headers: Iterable[Header
     await send({"type": "http.response.body", "body": body})
 
 
-@asynccontextmanager
-async def cancelled_by_disconnect(receive: Receive) -> AsyncGenerator[None]:
-    """Cancel what runs inside as soon as the caller goes away; raises `ClientGone` then."""
-    task = asyncio.current_task()
-    gone = False
+class CancelOnDisconnect:
+    """Cancels what runs inside as soon as the caller goes away; raises `ClientGone` then.
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if task is not None:
-            task.cancel()
+    It looks for a disconnect only after `LOOK_AFTER_S`: a quick answer is there before that, and a task for
+    each request costs as much as the whole decision.
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone and task is not None:
-            task.uncancel()
+    Args:
+        receive: ASGI's, with the body already read.
+    """
+
+    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+
+    LOOK_AFTER_S = 0.02
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+        self._watcher: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._task = cast("asyncio.Task[object]", asyncio.current_task())
+        self._timer = asyncio.get_running_loop().call_later(self.LOOK_AFTER_S, self._look)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._gone and isinstance(error, asyncio.CancelledError):
+            self._task.uncancel()
             raise ClientGone from None
-        raise
-    finally:
-        watcher.cancel()
+
+    def _look(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()

@@ -17,10 +17,10 @@ from coe.errors import CoeError, ExpertProtocolError, InvalidRequest
 from coe.gateway._asgi import (
     EVENT_STREAM,
     JSON,
+    CancelOnDisconnect,
     Receive,
     Scope,
     Send,
-    cancelled_by_disconnect,
     read_body,
     respond,
 )
@@ -96,7 +96,7 @@ class ChatHandler:
             clock=self._clock,
             traceparent=control.traceparent,
         )
-        async with cancelled_by_disconnect(receive):
+        with CancelOnDisconnect(receive):
             served = await self._engine.complete(request, context, control.session)
             facts = coe_object(context.request_id, served, explain=control.explain)
             headers = routing_headers(context.request_id, served.routed, served.card, served.fallback_from)

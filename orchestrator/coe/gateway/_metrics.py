@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -22,36 +22,42 @@ _ROUTE_BUCKETS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e
 _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
+M = TypeVar("M", Counter, Histogram)
+
+
+class Series(dict[tuple[str, ...], M]):
+    """The children of a metric by labels. Finding one in the library takes a lock and several copies."""
+
+    def __init__(self, parent: M) -> None:
+        super().__init__()
+        self._parent = parent
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        child = self[labels] = self._parent.labels(*labels) if labels else self._parent
+        return child
+
+
 class Metrics:
     """Counts what the engine and the gateway tell it. One per gateway."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = self._counter("coe_requests", "Requests answered.", "path", "status")
-        self._seconds = Histogram(
-            "coe_request_seconds",
-            "Time to the end of the answer.",
-            ["path"],
-            buckets=_SECONDS_BUCKETS,
-            registry=self.registry,
+        self._seconds = self._histogram(
+            "coe_request_seconds", "Time to the end of the answer.", "path", _SECONDS_BUCKETS
         )
         self._decisions = self._counter(
             "coe_decisions", "Decisions made.", "model", "category", "expert", "reason", "cache"
         )
-        self._route_seconds = Histogram(
-            "coe_route_seconds",
-            "Time to decide, cache included.",
-            ["cache"],
-            buckets=_ROUTE_BUCKETS,
-            registry=self.registry,
+        self._route_seconds = self._histogram(
+            "coe_route_seconds", "Time to decide, cache included.", "cache", _ROUTE_BUCKETS
         )
         self._attempts = self._counter("coe_expert_attempts", "Experts asked.", "expert", "outcome")
-        self._first_byte = Histogram(
+        self._first_byte = self._histogram(
             "coe_expert_first_byte_seconds",
             "Time until an expert began to answer.",
-            ["expert"],
-            buckets=_SECONDS_BUCKETS,
-            registry=self.registry,
+            "expert",
+            _SECONDS_BUCKETS,
         )
         self._stream_failures = self._counter(
             "coe_stream_failures", "Streams that failed after their first byte.", "expert", "code"
@@ -68,49 +74,50 @@ class Metrics:
         """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Series[Counter]:
+        return Series(Counter(name, text, labels, registry=self.registry))
+
+    def _histogram(self, name: str, text: str, label: str, buckets: Sequence[float]) -> Series[Histogram]:
+        return Series(Histogram(name, text, [label], buckets=buckets, registry=self.registry))
 
     # --- told by the engine ---
 
     def routed(self, routed: Routed) -> None:
         """A decision was made."""
         decision = routed.decision
-        self._decisions.labels(
-            routed.model, decision.category, decision.expert, decision.reason, routed.cache
-        ).inc()
-        self._route_seconds.labels(routed.cache).observe(routed.route_us / 1e6)
+        self._decisions[routed.model, decision.category, decision.expert, decision.reason, routed.cache].inc()
+        self._route_seconds[(routed.cache,)].observe(routed.route_us / 1e6)
 
     def attempted(self, attempt: Attempt) -> None:
         """An expert was asked."""
-        self._attempts.labels(attempt.expert, attempt.error or "ok").inc()
+        self._attempts[attempt.expert, attempt.error or "ok"].inc()
         if not attempt.error:
-            self._first_byte.labels(attempt.expert).observe(attempt.seconds)
+            self._first_byte[(attempt.expert,)].observe(attempt.seconds)
 
     def router_failed(self, router: str, why: str) -> None:
         """A router failed."""
-        self._router_failures.labels(router, why).inc()
+        self._router_failures[router, why].inc()
 
     def stream_failed(self, expert: str, code: str) -> None:
         """An expert failed after its first byte."""
-        self._stream_failures.labels(expert, code).inc()
+        self._stream_failures[expert, code].inc()
 
     # --- told by the gateway ---
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """A request was answered to its end."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        self._requests[path, str(status)].inc()
+        self._seconds[(path,)].observe(seconds)
 
     def used(self, expert: str, usage: Usage | None) -> None:
         """Tokens of one answer."""
         if usage is not None:
-            self._tokens.labels(expert, "prompt").inc(usage.prompt_tokens)
-            self._tokens.labels(expert, "completion").inc(usage.completion_tokens)
+            self._tokens[expert, "prompt"].inc(usage.prompt_tokens)
+            self._tokens[expert, "completion"].inc(usage.completion_tokens)
 
     def disconnected(self) -> None:
         """A caller went away."""
-        self._disconnects.inc()
+        self._disconnects[()].inc()
 
 
 class _LiveState(Collector):
