@@ -10,7 +10,10 @@ CoeError
 │   ├── InvalidRequest     a field is wrong
 │   ├── RequestTooLarge    the body is larger than the limit
 │   ├── ModelNotFound      nobody of that name
-│   └── NoEligibleExpert   nobody in the pool can serve it
+│   ├── NoEligibleExpert   nobody in the pool can serve it
+│   ├── InvalidKey         no API key, or one that is not known
+│   ├── RateLimited        its tenant asks too much at once
+│   └── BudgetExceeded     its tenant has spent what it may
 └── ExpertError            an expert failed
     ├── ExpertUnavailable  refused, reset, 5xx, breaker open
     ├── ExpertTimeout      did not answer in time
@@ -24,6 +27,7 @@ answers with. `retryable` says whether the next ranked expert may be asked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -107,6 +111,49 @@ class NoEligibleExpert(RequestError):
 
     code = "no_eligible_expert"
     status = 422
+
+
+class InvalidKey(RequestError):
+    """No API key came with the request, or one that is unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+    status = 401
+    type = "authentication_error"
+
+
+class RateLimited(RequestError):
+    """The tenant's requests or tokens a minute are used up.
+
+    `retry_after_s` is when there is room again; None when there never is for a request of this size. `limits`
+    are the `x-ratelimit-*` headers that say how much is left of what.
+    """
+
+    code = "rate_limit_exceeded"
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        limits: Mapping[str, str] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+        self.limits = limits or {}
+
+
+class BudgetExceeded(RequestError):
+    """What is left of the tenant's budget, or of its share of strong experts, does not pay for the request.
+
+    429 as OpenAI's `insufficient_quota`; unlike `RateLimited`, trying again soon does not help.
+    """
+
+    code = "budget_exceeded"
+    status = 429
+    type = "insufficient_quota"
 
 
 class ExpertError(CoeError):

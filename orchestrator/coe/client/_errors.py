@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from coe.errors import (
+    BudgetExceeded,
     CoeError,
     ExpertError,
     ExpertOverloaded,
@@ -15,15 +16,25 @@ from coe.errors import (
     ExpertRejected,
     ExpertTimeout,
     ExpertUnavailable,
+    InvalidKey,
     InvalidRequest,
     ModelNotFound,
     NoEligibleExpert,
+    RateLimited,
     RequestError,
     RequestTooLarge,
 )
 
 _REQUEST: dict[str, type[RequestError]] = {
-    each.code: each for each in (InvalidRequest, RequestTooLarge, ModelNotFound, NoEligibleExpert)
+    each.code: each
+    for each in (
+        InvalidRequest,
+        RequestTooLarge,
+        ModelNotFound,
+        NoEligibleExpert,
+        InvalidKey,
+        BudgetExceeded,
+    )
 }
 _EXPERT: dict[str, type[ExpertError]] = {
     each.code: each
@@ -61,6 +72,8 @@ def told_error(
     code = str(detail.code)
     if request := _REQUEST.get(code):
         return request(detail.message, param=detail.param)
+    if code == RateLimited.code:
+        return RateLimited(detail.message, retry_after_s=retry_after_s)
     if expert := _EXPERT.get(code):
         return expert(detail.message, retry_after_s=retry_after_s)
     if code == ExpertRejected.code:
