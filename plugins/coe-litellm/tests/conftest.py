@@ -16,6 +16,8 @@ Make = Callable[..., LiteLLMExpert]
 OF_LITELLM = (
     # pydantic, while it builds litellm's own models.
     r"ignore:Item '\w+' on TypedDict class '\w+' is using the `ReadOnly` qualifier:UserWarning:pydantic",
+    # litellm prepares a call in a thread; cancelled before that is done, the call that it made is dropped.
+    r"ignore:coroutine '\w+\.acompletion' was never awaited:RuntimeWarning",
     # litellm copies its answers by looking through all attributes of a pydantic model.
     r"ignore:Accessing the 'model_(computed_)?fields' attribute on the instance:DeprecationWarning:litellm",
 )

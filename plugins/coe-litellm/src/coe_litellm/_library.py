@@ -39,6 +39,9 @@ SWITCHES: Mapping[str, object] = {
 }
 """Attributes of the module litellm that are set once it is imported."""
 
+TALKATIVE = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "openai", "botocore")
+"""Loggers that write whole requests when the root logger is on DEBUG."""
+
 
 class Stream(Protocol):
     """A streamed answer, litellm's CustomStreamWrapper.
@@ -127,8 +130,7 @@ def load() -> Sdk:
     module = importlib.import_module("litellm")
     for name, value in SWITCHES.items():
         setattr(module, name, value)
-    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        # On DEBUG, which LITELLM_LOG may ask for, it logs whole requests.
+    for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     return cast("Sdk", module)
 
@@ -148,10 +150,14 @@ class SharedClients:
         self._holders -= 1
         if self._holders:
             return
+        module = importlib.import_module("litellm")
         cleanup = importlib.import_module("litellm.llms.custom_httpx.async_client_cleanup")
         await cleanup.close_litellm_async_clients()
         # Clients are found by the id of their event loop, which a later loop may have again.
-        importlib.import_module("litellm").in_memory_llm_clients_cache.flush_cache()
+        module.in_memory_llm_clients_cache.flush_cache()
+        # The one client outside of that cache; litellm makes a new one when it is missing.
+        if (client := vars(module).pop("module_level_aclient", None)) is not None:
+            await client.close()
 
 
 clients = SharedClients()
