@@ -5,7 +5,7 @@ from coe.engine._describe import coe_object, confidence, explanation, model_info
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._features import extract_features
 from coe.engine._open import open_engine
-from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served
+from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served, Trail
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -16,6 +16,7 @@ __all__ = [
     "Routed",
     "RouterBinding",
     "Served",
+    "Trail",
     "candidates",
     "coe_object",
     "confidence",

@@ -13,7 +13,7 @@ from coe.cache import DecisionStore, Source, decision_key
 from coe.contracts import Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
 from coe.engine._candidates import candidates, requested, unknown_model
 from coe.engine._features import extract_features
-from coe.engine._records import Attempt, CacheOutcome, Routed, Served
+from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Trail
 from coe.errors import (
     ExpertError,
     ExpertProtocolError,
@@ -119,14 +119,23 @@ class Engine:
         self._observer.routed(routed)
         return routed
 
-    async def complete(self, request: ChatRequest, context: Context, session: str | None = None) -> Served:
+    async def complete(
+        self,
+        request: ChatRequest,
+        context: Context,
+        session: str | None = None,
+        trail: Trail | None = None,
+    ) -> Served:
         """Route, then ask the ranked experts in turn until one begins to answer.
+
+        `trail` is filled in on the way; what it holds stays when this raises or is cancelled.
 
         Raises:
             CoeError: what `route` raises, or the last expert's error when all that may be asked have failed.
         """
-        routed = await self.route(request, context.tenant, session)
-        attempts: list[Attempt] = []
+        trail = trail or Trail()
+        attempts = trail.attempts
+        trail.routed = routed = await self.route(request, context.tenant, session)
         last: ExpertError | None = None
         for ranked in routed.decision.ranked:
             if len(attempts) == self._max_attempts or (attempts and context.remaining_s() <= 0):
@@ -137,6 +146,9 @@ class Engine:
                 continue
             try:
                 reply, chunks = await self._ask(member, request, context)
+            except asyncio.CancelledError:
+                attempts.append(Attempt(member.name, "cancelled", self._clock() - started))
+                raise
             except ExpertError as error:
                 last = error
                 attempts.append(Attempt(member.name, error.code, self._clock() - started))

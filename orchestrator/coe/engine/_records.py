@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from coe.contracts import Card, Decision, Reply
@@ -31,11 +31,27 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One expert that was asked. `error` is the code of the error; empty for the one that answered."""
+    """One expert that was asked.
+
+    `error` is the code of the error: empty for the one that answered, `cancelled` when nobody waited any more.
+    """
 
     expert: str
     error: str
     seconds: float
+
+
+@dataclass(slots=True)
+class Trail:
+    """How far a request has come: the engine fills it in on its way, so that a failed request can be told too.
+
+    Attributes:
+        routed: the decision, once there is one.
+        attempts: who was asked, in order.
+    """
+
+    routed: Routed | None = None
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
 
 
 @dataclass(slots=True, kw_only=True)
