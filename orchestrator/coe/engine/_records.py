@@ -33,7 +33,7 @@ class Routed:
 class Attempt:
     """One expert that was asked.
 
-    `error` is the code of the error: empty for the one that answered, `cancelled` when nobody waited any more.
+    `error` is the code of the error: empty for the one that answered, `cancelled` when nobody waited longer.
     """
 
     expert: str
@@ -43,7 +43,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Trail:
-    """How far a request has come: the engine fills it in on its way, so that a failed request can be told too.
+    """How far a request has come, filled in by the engine on its way: failed requests can be told too.
 
     Attributes:
         routed: the decision, once there is one.

@@ -23,10 +23,8 @@ def run(scenario: Callable[[Engine, FakeUpstream], Awaitable[None]], fault: Faul
                 f"  {name}: {{kind: openai, base_url: '{upstream.base_url}', model: {name}}}\n"
                 for name in ("a", "b")
             )
-            config = loads(
-                f"plugins: {{allow: [coe-test-plugin]}}\nexperts:\n{experts}routers: {{auto: {{kind: first}}}}\n",
-                {},
-            )
+            head = "plugins: {allow: [coe-test-plugin]}\nexperts:\n"
+            config = loads(f"{head}{experts}routers: {{auto: {{kind: first}}}}\n", {})
             registry = Registry(allow=FIRST_PARTY | {"coe-test-plugin"})
             engine = open_engine(config, registry, Metrics(), time.monotonic)
             await scenario(engine, upstream)
