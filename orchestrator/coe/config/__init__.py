@@ -19,11 +19,13 @@ from coe.config._models import (
 from coe.config._paths import cache_dir
 from coe.config._problems import InvalidConfig, Problem
 from coe.config._schema import json_schema
+from coe.config._tenants import BudgetConfig, PolicyConfig, StrongShareConfig, TenantsConfig
 
 __all__ = [
     "EMBEDDED_TEXT",
     "FILE_NAME",
     "BreakerConfig",
+    "BudgetConfig",
     "CacheConfig",
     "CardConfig",
     "Config",
@@ -32,9 +34,12 @@ __all__ = [
     "Origin",
     "PluginSettings",
     "PluginsConfig",
+    "PolicyConfig",
     "Problem",
     "RouterConfig",
     "ServerConfig",
+    "StrongShareConfig",
+    "TenantsConfig",
     "cache_dir",
     "check_plugins",
     "discover",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from coe.config._explain import explain
+from coe.config._explain import explain, suggest
 from coe.config._models import Config, Origin
 from coe.config._problems import InvalidConfig, KeyPath, Problem
 from coe.config._references import unknown_expert
@@ -94,3 +95,26 @@ def _cross_references(config: Config) -> Iterator[Problem]:
         for index, expert in enumerate(router.experts or ()):
             if expert not in config.experts:
                 yield origin.problem((*here, "experts", index), unknown_expert(expert, config.experts))
+    yield from _tenants(config)
+
+
+def _tenants(config: Config) -> Iterator[Problem]:
+    origin = config.origin
+    models = [*config.routers, *config.experts]
+    for tenant, policy in config.tenants.policies.items():
+        here: KeyPath = ("tenants", "policies", tenant)
+        for name in sorted((policy.models or frozenset()).difference(models)):
+            message = f"`{name}` is neither a router nor an expert. {suggest(name, models)}"
+            yield origin.problem((*here, "models"), message)
+        for name in sorted((policy.experts or frozenset()).difference(config.experts)):
+            yield origin.problem((*here, "experts"), unknown_expert(name, config.experts))
+        if (strong := policy.strong_share) is None:
+            continue
+        for index, name in enumerate(strong.experts):
+            if name not in config.experts:
+                path = (*here, "strong_share", "experts", index)
+                yield origin.problem(path, unknown_expert(name, config.experts))
+        if strong.max_share * strong.window < 1:
+            least = math.ceil(1 / strong.max_share)
+            message = f"too short for a share of {strong.max_share:g}: at least {least}."
+            yield origin.problem((*here, "strong_share", "window"), message)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr
 
 from coe.config._problems import KeyPath, Problem
+from coe.config._strict import Strict
+from coe.config._tenants import TenantsConfig
 from coe.contracts import Capability, ExpertKind
 
 _SECRET_LENGTH = 6
@@ -47,12 +49,6 @@ class Origin:
             if len(secret) >= _SECRET_LENGTH:
                 message = message.replace(secret, placeholder)
         return message
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ServerConfig(Strict):
@@ -177,6 +173,7 @@ class Config(Strict):
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="The decision cache.")
     breaker: BreakerConfig = Field(default=BreakerConfig(), description="For every expert alike.")
+    tenants: TenantsConfig = Field(default=TenantsConfig(), description="Who may ask, and how much.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)
 

@@ -9,13 +9,17 @@ from pydantic import BaseModel
 
 from coe.config import (
     BreakerConfig,
+    BudgetConfig,
     CacheConfig,
     CardConfig,
     Config,
     ExpertConfig,
     PluginsConfig,
+    PolicyConfig,
     RouterConfig,
     ServerConfig,
+    StrongShareConfig,
+    TenantsConfig,
 )
 from coe.registry import FIRST_PARTY, Registry
 
@@ -29,6 +33,10 @@ MODELS = (
     RouterConfig,
     CacheConfig,
     BreakerConfig,
+    TenantsConfig,
+    PolicyConfig,
+    BudgetConfig,
+    StrongShareConfig,
 )
 
 

@@ -8,6 +8,7 @@ import coe.config
 def test_exported_names() -> None:
     assert sorted(coe.config.__all__) == [
         "BreakerConfig",
+        "BudgetConfig",
         "CacheConfig",
         "CardConfig",
         "Config",
@@ -18,9 +19,12 @@ def test_exported_names() -> None:
         "Origin",
         "PluginSettings",
         "PluginsConfig",
+        "PolicyConfig",
         "Problem",
         "RouterConfig",
         "ServerConfig",
+        "StrongShareConfig",
+        "TenantsConfig",
         "cache_dir",
         "check_plugins",
         "discover",
