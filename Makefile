@@ -44,7 +44,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 format: setup
 	$(BIN)/ruff format .
@@ -55,9 +55,9 @@ test-all: test test-sentence-transformers test-litellm
 # Sentence encoders and FAISS, with the small encoder that the tests use.
 .venv-st/.installed: requirements/sentence-transformers.txt pyproject.toml
 	$(call new_venv,.venv-st)
+	$(call pip_install,.venv-st) --no-deps --require-hashes -r requirements/sentence-transformers.txt
 	.venv-st/bin/python -m pip install --quiet $(TORCH_OPTIONS) $(TORCH)
-	.venv-st/bin/python -m pip install --quiet --no-deps -r requirements/sentence-transformers.txt
-	.venv-st/bin/python -m pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(EDITABLE:%=./%))
+	$(call pip_install,.venv-st) --no-deps --no-build-isolation $(addprefix -e ,$(EDITABLE:%=./%))
 	@touch $@
 
 test-sentence-transformers: .venv-st/.installed
@@ -76,6 +76,9 @@ test-litellm: .venv-litellm/.installed
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra local --extra train \
 	  --group dev --custom-compile-command 'make lock' pyproject.toml -o requirements/dev.txt
+	uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	  --extra local --extra train --group dev --custom-compile-command 'make lock' --no-emit-package torch \
+	  $(TORCH_OPTIONS) pyproject.toml requirements/sentence-transformers.in -o requirements/sentence-transformers.txt
 
 clean:
 	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
