@@ -34,8 +34,9 @@ _QUEUE = 1024
 """Decisions that may wait to be written; more are dropped."""
 _WRITES = 128
 """Decisions written in one pipeline."""
-_GRACE_S = 0.001
-"""A deadline that rings later than this says that the event loop was busy, not that Redis was slow."""
+_TURNS = 3
+"""Turns of the event loop that an answer has left when the deadline rings: one to be read from the socket,
+one to wake the exchange, one to spare. No time at all when the loop is idle."""
 
 _Waiters = list[asyncio.Future[Decision | None]]
 
@@ -69,13 +70,11 @@ class RedisStats:
 
 @dataclass(slots=True)
 class _Batch:
-    """Lookups that go out together, and when they are given up, in seconds of the loop's clock."""
+    """Lookups that go out together. `timer` is the deadline, then the end of an exchange nobody waits for."""
 
-    due: float
-    timer: asyncio.TimerHandle = field(init=False)
-    task: asyncio.Task[None] | None = None
     waiters: dict[bytes, _Waiters] = field(default_factory=dict[bytes, _Waiters])
-    graced: bool = False
+    timer: asyncio.TimerHandle | None = None
+    task: asyncio.Task[None] | None = None
 
 
 class RedisCache:
@@ -83,7 +82,7 @@ class RedisCache:
 
     Args:
         url: redis://, rediss:// or unix:// URL. It may hold a password and is never shown.
-        deadline_s: longest wait for a lookup.
+        deadline_s: longest wait for a lookup, from when it is sent.
         clock: monotonic seconds, for the breaker.
         failures: exchanges failed in a row after which lookups are not tried.
         open_s: how long they are not tried, before a single lookup probes.
@@ -172,8 +171,7 @@ class RedisCache:
     def _enqueue(self, key: bytes, loop: asyncio.AbstractEventLoop) -> _Waiters:
         batch = self._waiting
         if batch is None:
-            batch = self._waiting = _Batch(loop.time() + self._deadline_s)
-            batch.timer = loop.call_at(batch.due, self._expire, batch, loop)
+            batch = self._waiting = _Batch()
             # Next turn: whatever else this turn of the loop looks up comes along.
             loop.call_soon(self._send, loop)
         waiters = batch.waiters[key] = self._pending[key] = []
@@ -181,10 +179,13 @@ class RedisCache:
 
     def _send(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = self._waiting
-        if batch is None or len(self._exchanges) >= _LANES:
+        if batch is None:
+            return
+        if len(self._exchanges) >= _LANES:
+            self._arm(batch, loop)
             return
         self._waiting = None
-        task = batch.task = loop.create_task(self._exchange(batch))
+        task = batch.task = loop.create_task(self._exchange(batch, loop))
         self._exchanges.add(task)
         task.add_done_callback(self._sent)
 
@@ -192,8 +193,19 @@ class RedisCache:
         self._exchanges.discard(task)
         self._send(task.get_loop())
 
-    async def _exchange(self, batch: _Batch) -> None:
+    def _arm(self, batch: _Batch, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the deadline: when the batch is sent or has to wait for a lane, whichever is first.
+
+        Not when it is made: a busy event loop may take longer than the deadline to get around to sending it.
+        """
+        if batch.timer is None:
+            batch.timer = loop.call_later(self._deadline_s, self._expire, batch, loop, _TURNS)
+
+    async def _exchange(self, batch: _Batch, loop: asyncio.AbstractEventLoop) -> None:
+        self._arm(batch, loop)
         keys = list(batch.waiters)
+        if not keys:  # Given up between being handed to this task and its start.
+            return
         self._stats.batches += 1
         try:
             (values,) = await self._lines.exchange([("MGET", *(PREFIX + key for key in keys))])
@@ -224,11 +236,12 @@ class RedisCache:
         self._stats.misses += len(keys) - len(found)
         self._settle(batch, found)
 
-    def _expire(self, batch: _Batch, loop: asyncio.AbstractEventLoop) -> None:
-        if not batch.graced and loop.time() - batch.due > _GRACE_S:
-            # The loop was held up, and the answer may be there unread: look at the socket once more.
-            batch.graced = True
-            batch.timer = loop.call_later(_GRACE_S, self._expire, batch, loop)
+    def _expire(self, batch: _Batch, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        if not batch.waiters:
+            return
+        if turns:
+            # The loop may have been busy, and the answer be there unread.
+            loop.call_soon(self._expire, batch, loop, turns - 1)
             return
         if batch is self._waiting:
             self._waiting = None
@@ -247,7 +260,8 @@ class RedisCache:
         self._settle(batch, {})
 
     def _settle(self, batch: _Batch, found: dict[bytes, Decision]) -> None:
-        batch.timer.cancel()
+        if batch.timer is not None:
+            batch.timer.cancel()
         for key, waiters in batch.waiters.items():
             if self._pending.get(key) is waiters:
                 del self._pending[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 
 import pytest
@@ -211,6 +212,30 @@ def test_a_cache_plugin_that_raises_fails_no_request(clock, tenant, decide):
         return answer, again, store.stats().failures
 
     assert asyncio.run(body()) == ((decide(), Source.COMPUTED), (decide(), Source.MEMORY), 2)
+
+
+def test_redis_is_not_blamed_for_a_router_that_keeps_the_event_loop_busy(redis_url, clock, tenant, decide):
+    """Sixteen requests at once, each decided in 1 ms: a turn of the loop takes longer than the deadline."""
+
+    def compute():
+        time.sleep(0.001)
+        return decide()
+
+    async def body():
+        shared = RedisCache(redis_url, deadline_s=0.005, clock=clock)
+        store = DecisionStore(MemoryCache(1000, clock), ttl_s=60, shared=shared)
+        await store.connect()
+
+        async def caller(number):
+            for n in range(10):
+                await store.get_or_compute(key_for(tenant, f"{number} {n}"), "r1", compute)
+
+        await asyncio.gather(*(caller(number) for number in range(16)))
+        await store.aclose()
+        return shared.stats()
+
+    stats = asyncio.run(asyncio.wait_for(body(), 30))
+    assert (stats.breaker, stats.skipped) == ("closed", 0)
 
 
 def test_killing_redis_changes_nothing_for_the_caller(redis_server, clock, tenant, decide):
