@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coe_routers.mapping._crossval import held_out
+from coe_routers.expected import Rule
+from coe_routers.mapping._crossval import held_out, known_mean
 from coe_routers.mapping._evidence import Evidence, Rows
 from coe_routers.mapping._infeasible import InfeasibleBudget
 from coe_routers.mapping._problem import Budget, Problem
+from coe_routers.mapping._rules import Kind, solve_rule
 from coe_routers.mapping._solver import ExpertMap, solve
 from coe_routers.scores import bootstrap_mean, paired_bootstrap
 
@@ -107,35 +108,43 @@ class Stability:
 
 
 def stability(
-    evidence: Evidence, budget: Budget, solved: ExpertMap, *, caution: float, seed: int, resamples: int = 100
+    evidence: Evidence,
+    budget: Budget,
+    solved: ExpertMap,
+    *,
+    caution: float,
+    seed: int,
+    resamples: int = 100,
 ) -> tuple[Stability, ...]:
     """Solve again on resampled prompts (within each category, so that none vanishes) and count."""
     rng = np.random.default_rng(seed)
-    of_category = [np.flatnonzero(evidence.category == c) for c in range(len(evidence.categories))]
-    votes = np.zeros((len(evidence.categories), len(evidence.experts)), dtype=np.int64)
-    every = np.arange(len(evidence.categories))
+    routed = len(solved.categories) > len(evidence.categories)
+    category = evidence.routed if routed else evidence.label
+    of_category = [np.flatnonzero(category == c) for c in range(len(solved.categories))]
+    votes = np.zeros((len(solved.categories), len(evidence.experts)), dtype=np.int64)
+    every = np.arange(len(solved.categories))
     for _ in range(resamples):
         rows = np.concatenate([rng.choice(mine, len(mine)) for mine in of_category if len(mine)])
-        problem, _ = evidence.problem(budget, caution=caution, rows=rows)
+        problem = evidence.instance(budget, caution=caution, rows=rows, routed=routed).problem
         try:
             votes[every, solve(problem, budget).chosen] += 1
         except InfeasibleBudget:  # Resampled costs may leave no map; such a resample supports nobody.
             continue
     return tuple(
-        _settled(evidence, c, expert, votes[c] / resamples) for c, expert in enumerate(solved.chosen.tolist())
+        _settled(solved, c, expert, votes[c] / resamples) for c, expert in enumerate(solved.chosen.tolist())
     )
 
 
-def _settled(evidence: Evidence, c: int, expert: int, share: NDArray[np.float64]) -> Stability:
+def _settled(solved: ExpertMap, c: int, expert: int, share: NDArray[np.float64]) -> Stability:
     others = share.copy()
     others[expert] = -1.0
     rival = int(others.argmax())
     has_rival = others[rival] > 0
     return Stability(
-        evidence.categories[c],
-        evidence.experts[expert],
+        solved.categories[c],
+        solved.experts[expert],
         float(share[expert]),
-        evidence.experts[rival] if has_rival else None,
+        solved.experts[rival] if has_rival else None,
         float(others[rival]) if has_rival else 0.0,
     )
 
@@ -165,6 +174,7 @@ def pruning_curve(
     budget: Budget,
     solved: ExpertMap,
     *,
+    kind: Kind,
     caution: float,
     seed: int,
     most: int = 12,
@@ -174,48 +184,54 @@ def pruning_curve(
 
     The smallest pool whose loss is not measurable is the answer to which experts can be switched off.
     """
-    top = min(len(solved.used()), most, budget.max_experts or most)
-    problem, _ = evidence.problem(budget, caution=caution)
-    kept: list[tuple[int, ExpertMap]] = []
-    for k in range(1, top):
+    whole_size = len(solved.used())
+    kept: list[tuple[int, tuple[str, ...]]] = []
+    for k in range(1, min(whole_size, most + 1)):
         try:
-            kept.append((k, solve(problem, replace(budget, max_experts=k))))
+            cut = solve_rule(evidence, replace(budget, max_experts=k), kind, caution=caution)
         except InfeasibleBudget:
             continue
+        if cut is not None:
+            kept.append((k, cut.map.used()))
     sizes = [k for k, _ in kept]
     scored = held_out(
-        evidence, lambda rows: _at_most(evidence, budget, caution, sizes, rows), seed=seed, repeats=repeats
+        evidence,
+        lambda rows: [_within(evidence, budget, kind, caution, k, rows) for k in (*sizes, None)],
+        seed=seed,
+        repeats=repeats,
     )
-    whole = scored[-1]
-    kept.append((len(solved.used()), solved))
+    kept.append((whole_size, solved.used()))
     return tuple(
-        _point(k, cut, scores, whole, seed=seed) for (k, cut), scores in zip(kept, scored, strict=True)
+        _point(k, experts, scores, scored[-1], seed=seed)
+        for (k, experts), scores in zip(kept, scored, strict=True)
     )
 
 
-def _at_most(
-    evidence: Evidence, budget: Budget, caution: float, sizes: Sequence[int], rows: Rows
-) -> list[NDArray[np.int64] | None]:
-    problem, _ = evidence.problem(budget, caution=caution, rows=rows)
-    maps: list[NDArray[np.int64] | None] = []
-    for limit in (*sizes, None):
-        try:
-            within = budget if limit is None else replace(budget, max_experts=limit)
-            maps.append(solve(problem, within).chosen)
-        except InfeasibleBudget:
-            maps.append(None)
-    return maps
+def _within(
+    evidence: Evidence, budget: Budget, kind: Kind, caution: float, k: int | None, rows: Rows
+) -> Rule | None:
+    within = budget if k is None else replace(budget, max_experts=k)
+    try:
+        cut = solve_rule(evidence, within, kind, caution=caution, rows=rows)
+    except InfeasibleBudget:  # A fold may lack what the whole has.
+        return None
+    return None if cut is None else cut.rule
 
 
 def _point(
-    k: int, cut: ExpertMap, scores: NDArray[np.float64], whole: NDArray[np.float64], *, seed: int
+    k: int,
+    experts: tuple[str, ...],
+    scores: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    *,
+    seed: int,
 ) -> PruningPoint:
     seen = scores[np.isfinite(scores)]
     loss, ci = paired_bootstrap(whole, scores, seed=seed)
     return PruningPoint(
         k=k,
-        experts=cut.used(),
-        score=float(seen.mean()) if len(seen) else float("nan"),
+        experts=experts,
+        score=float(known_mean(scores)),
         score_ci95=bootstrap_mean(seen, seed=seed),
         loss=loss,
         loss_ci95=ci,

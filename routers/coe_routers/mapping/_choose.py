@@ -1,4 +1,4 @@
-"""Map or best single expert: settled by cross-validation, not by hope."""
+"""Map, expected score or the best single expert: settled by cross-validation, not by hope."""
 
 from __future__ import annotations
 
@@ -8,33 +8,41 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coe_routers.mapping._crossval import held_out
+from coe_routers.expected import Rule
+from coe_routers.mapping._crossval import held_out, known_mean
 from coe_routers.mapping._evidence import Evidence, Rows
 from coe_routers.mapping._infeasible import InfeasibleBudget
-from coe_routers.mapping._problem import Budget, Problem
+from coe_routers.mapping._problem import Budget
+from coe_routers.mapping._rules import Kind, Solved, single_rule, solve_rule
 from coe_routers.mapping._solver import ExpertMap, solve
 from coe_routers.scores import bootstrap_mean, paired_bootstrap
 
-CAUTIONS = (0.0, 0.5, 1.0, 2.0)
+CAUTIONS = (0.0, 1.0, 2.0)
 """How many standard deviations better than the best single expert another must be to be considered."""
+KINDS: tuple[Kind, ...] = ("expected", "map")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """A map and the evidence for it. Scores are means over held-out prompts of a cross-validation.
+    """A rule and the evidence for it. Scores are means over held-out prompts of a cross-validation.
 
     Attributes:
-        map: the map to use; after a fall-back every category goes to `single`.
+        kind: what decides: category `map`, `expected` score, or the best `single` expert.
+        map: the solved map; after a fall-back every category goes to `single`.
+        rule: what the router decides by.
         caution: the degree of caution that cross-validation chose.
         single: the best single expert within the budget, None when none fits alone.
-        score, score_ci95: expected score of `map`.
+        score, score_ci95: expected score of `rule`.
         single_score: expected score of the best single expert, NaN without one.
-        gain, gain_ci95: `score - single_score` of the solved map, paired by prompt; also after a fall-back.
-        fell_back: whether the solved map was given up for the best single expert.
+        gain, gain_ci95: of the best rule over the best single expert, paired by prompt; also when that gain
+            was too small to be used.
+        tried: held-out score of each (kind, caution) that was tried.
         verdict: one sentence for people.
     """
 
+    kind: str
     map: ExpertMap
+    rule: Rule
     caution: float
     single: str | None
     score: float
@@ -42,8 +50,13 @@ class Choice:
     single_score: float
     gain: float
     gain_ci95: tuple[float, float]
-    fell_back: bool
+    tried: tuple[tuple[str, float, float], ...]
     verdict: str
+
+    @property
+    def fell_back(self) -> bool:
+        """Whether routing was given up for the best single expert."""
+        return self.kind == "single"
 
 
 def choose_map(
@@ -52,81 +65,112 @@ def choose_map(
     *,
     seed: int,
     cautions: Sequence[float] = CAUTIONS,
+    kinds: Sequence[Kind] = KINDS,
     repeats: int = 2,
 ) -> Choice:
-    """Solve the map and decide whether to use it.
+    """Solve the map and decide how to use it.
 
-    For each degree of caution the map is solved on four fifths of the prompts and scored on the fifth; the
-    best degree wins. The map is used when its held-out gain over the best single expert exceeds one standard
-    error, or when it gains anything at a lower cost; else the best single expert answers everything.
+    Every kind of rule is solved on four fifths of the prompts and scored on the fifth, with several degrees
+    of caution. Of each kind the least cautious one within a standard error of its best is taken, of the kinds
+    the better one. It is used when its held-out gain over the best single expert exceeds one standard error,
+    or when it gains anything at a lower cost; else the best single expert answers everything.
 
     Raises:
         InfeasibleBudget: no map fits the budget.
         ConfigError: the budget names an unknown category or expert.
     """
     budget = budget or Budget()
-    problem, single = evidence.problem(budget)
-    solve(problem, budget)  # Raises before the long part when nothing fits.
-    if single is None:
-        cautions = (0.0,)
+    first = solve_rule(evidence, budget, "map")
+    single = None if first is None else first.single
+    options: list[tuple[Kind, float]] = [
+        (kind, caution) for kind in kinds for caution in (cautions if single is not None else (0.0,))
+    ]
     scored = held_out(
-        evidence, lambda rows: _solved(evidence, budget, cautions, rows), seed=seed, repeats=repeats
+        evidence, lambda rows: _rules(evidence, budget, options, rows), seed=seed, repeats=repeats
     )
-    alone, maps = scored[0], scored[1:]
-    best = int(np.argmax(np.nan_to_num(_mean(maps), nan=-np.inf)))
-    cautious, _ = evidence.problem(budget, caution=float(cautions[best]))
-    gain, ci = paired_bootstrap(maps[best], alone, seed=seed)
-    solved = solve(cautious, budget)
-    cheaper = single is not None and _cost(cautious, solved.chosen) < _cost(
-        cautious, np.full_like(solved.chosen, single)
+    alone, tried = scored[0], scored[1:]
+    best = max(
+        (
+            _least_cautious(tried, [n for n, (each, _) in enumerate(options) if each == kind])
+            for kind in kinds
+        ),
+        key=lambda which: np.nan_to_num(float(known_mean(tried[which])), nan=-1.0),
     )
-    worth_it = gain > (ci[1] - ci[0]) / (2 * 1.96) or (cheaper and gain > 0)
-    fell_back = single is not None and not worth_it
-    if fell_back and single is not None:
-        alone_only = dict.fromkeys(evidence.categories, evidence.experts[single])
-        solved = solve(cautious, replace(budget, required=alone_only))
-    used = alone if fell_back else maps[best]
+    kind, caution = options[best]
+    solved = solve_rule(evidence, budget, kind, caution=caution)
+    if solved is None:
+        kind = "map"
+        best = options.index((kind, caution))
+        solved = _certain(solve_rule(evidence, budget, kind, caution=caution))
+    gain, ci = paired_bootstrap(tried[best], alone, seed=seed)
     name = None if single is None else evidence.experts[single]
+    alone_rule = None if single is None else single_rule(evidence, single)
+    cheaper = alone_rule is not None and _cost(evidence, solved.rule) < _cost(evidence, alone_rule)
+    worth_it = gain > _error(ci) or (cheaper and gain > 0)
+    used, rule, used_map, how = tried[best], solved.rule, solved.map, str(kind)
+    if single is not None and alone_rule is not None and not worth_it:
+        used, rule, how = alone, alone_rule, "single"
+        required = replace(budget, required=dict.fromkeys(used_map.categories, evidence.experts[single]))
+        used_map = solve(evidence.instance(budget, routed=kind == "map").problem, required)
     return Choice(
-        map=solved,
-        caution=float(cautions[best]),
+        kind=how,
+        map=used_map,
+        rule=rule,
+        caution=caution,
         single=name,
-        score=float(_mean(used)),
+        score=float(known_mean(used)),
         score_ci95=bootstrap_mean(used[np.isfinite(used)], seed=seed),
-        single_score=float(_mean(alone)),
+        single_score=float(known_mean(alone)),
         gain=gain,
         gain_ci95=ci,
-        fell_back=fell_back,
-        verdict=_verdict(name, gain, ci, solved, fell_back=fell_back, cheaper=cheaper),
+        tried=tuple(
+            (each, degree, float(known_mean(scores)))
+            for (each, degree), scores in zip(options, tried, strict=True)
+        ),
+        verdict=_verdict(name, gain, ci, used_map, how, cheaper=cheaper),
     )
 
 
-def _cost(problem: Problem, chosen: NDArray[np.int64]) -> float:
-    """Mean cost of a map in the unit of ties; NaN, which compares as not cheaper, when unknown."""
-    return float(problem.share @ problem.tie_cost[np.arange(len(chosen)), chosen])
-
-
-def _solved(
-    evidence: Evidence, budget: Budget, cautions: Sequence[float], rows: Rows
-) -> list[NDArray[np.int64] | None]:
-    """The best single expert's map and one map for each caution, from these rows."""
-    maps: list[NDArray[np.int64] | None] = []
-    for caution in cautions:
-        problem, single = evidence.problem(budget, caution=caution, rows=rows)
-        if not maps:
-            maps.append(None if single is None else np.full(len(evidence.categories), single))
+def _rules(
+    evidence: Evidence, budget: Budget, options: Sequence[tuple[Kind, float]], rows: Rows
+) -> list[Rule | None]:
+    """The best single expert's rule, then one for each option, from these rows."""
+    single = evidence.instance(budget, rows=rows).single
+    rules: list[Rule | None] = [None if single is None else single_rule(evidence, single)]
+    for kind, caution in options:
         try:
-            maps.append(solve(problem, budget).chosen)
+            solved = solve_rule(evidence, budget, kind, caution=caution, rows=rows)
         except InfeasibleBudget:  # A fold may lack what the whole has.
-            maps.append(None)
-    return maps
+            solved = None
+        rules.append(None if solved is None else solved.rule)
+    return rules
 
 
-def _mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means over the last axis without NaN; NaN where there is nothing else."""
-    seen = np.isfinite(scores)
-    count = seen.sum(axis=-1)
-    return np.where(count > 0, np.where(seen, scores, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
+def _least_cautious(tried: NDArray[np.float64], which: Sequence[int]) -> int:
+    """The first of the rows, in order of caution, within a standard error (paired) of the best of them."""
+    means = np.nan_to_num(known_mean(tried[list(which)]), nan=-1.0)
+    top = which[int(means.argmax())]
+    for number in which:
+        gap = tried[top] - tried[number]
+        gap = gap[np.isfinite(gap)]
+        if len(gap) and gap.mean() <= gap.std() / np.sqrt(len(gap)):
+            return number
+    return top
+
+
+def _certain(solved: Solved | None) -> Solved:
+    assert solved is not None, "a map rule exists whenever a map does"
+    return solved
+
+
+def _error(ci: tuple[float, float]) -> float:
+    return (ci[1] - ci[0]) / (2 * 1.96)
+
+
+def _cost(evidence: Evidence, rule: Rule) -> float:
+    """Mean cost of a rule in the unit of ties; NaN, which compares as not cheaper, when unknown."""
+    chosen = rule.choose(evidence.probabilities, evidence.uncertain)
+    return float(known_mean(evidence.cost[np.arange(len(chosen)), chosen]))
 
 
 def _verdict(
@@ -134,14 +178,14 @@ def _verdict(
     gain: float,
     ci: tuple[float, float],
     solved: ExpertMap,
+    kind: str,
     *,
-    fell_back: bool,
     cheaper: bool,
 ) -> str:
     if single is None:
         return "No expert alone fits the budget; the map mixes several to stay within it."
     points = f"{100 * gain:+.1f} points ({100 * ci[0]:+.1f} to {100 * ci[1]:+.1f})"
-    if fell_back:
+    if kind == "single":
         return (
             f"Routing does not beat `{single}` on held-out prompts: {points}, not above one standard error. "
             f"Every category goes to `{single}`."

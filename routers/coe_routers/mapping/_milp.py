@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coe.errors import PluginError
+from coe_routers._extras import library
 from coe_routers.mapping._problem import SLOW_SHARE, Budget, Problem
 
 Floats = NDArray[np.float64]
@@ -333,7 +332,4 @@ def _back(cells: Index, chosen: Index | None) -> Index | None:
 
 def _scipy() -> tuple[Any, Any]:
     """scipy.optimize and scipy.sparse: imported here because only solving needs them."""
-    try:
-        return importlib.import_module("scipy.optimize"), importlib.import_module("scipy.sparse")
-    except ImportError as error:
-        raise PluginError("Solving a map needs scipy.", hint="pip install 'coe-router[train]'") from error
+    return library("scipy.optimize", "train"), library("scipy.sparse", "train")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from coe.errors import DataError, PluginError
+from coe.errors import DataError
+from coe_routers._extras import library
 from coe_routers.outcomes._outcomes import OPTIONAL_COLUMNS
 
 _MAPS = ("scores", *OPTIONAL_COLUMNS)
@@ -20,14 +20,9 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
         PluginError: pyarrow is not installed.
         DataError: the file cannot be read as Parquet.
     """
-    try:
-        # pyarrow ships no types; everything that leaves this function is checked by msgspec.
-        arrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise PluginError(
-            f"{path}: reading Parquet needs pyarrow.", hint="pip install 'coe-router[parquet]'"
-        ) from error
+    # pyarrow ships no types; everything that leaves this function is checked by msgspec.
+    arrow: Any = library("pyarrow", "parquet")
+    parquet: Any = library("pyarrow.parquet", "parquet")
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=4096):
