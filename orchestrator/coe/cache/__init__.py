@@ -12,24 +12,29 @@ What the engine needs:
     await store.aclose()
 
 `source` is a `Source`: `memory` and `shared` are hits, `computed` is a miss. `RedisCache.stats()` has
-counters of its own. Importing this package does not import redis-py; naming `RedisCache` does.
+counters of its own. `Lines` and `Breaker` are what it talks to Redis with, for others who do. Importing this
+package does not import redis-py; naming `RedisCache` or `Lines` does.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coe.cache._breaker import Breaker
 from coe.cache._key import KEY_BYTES, decision_key
 from coe.cache._memory import MemoryCache
 from coe.cache._store import DecisionStore, Source, StoreStats
 from coe.contracts import Plugin
 
 if TYPE_CHECKING:
+    from coe.cache._lines import Lines
     from coe.cache._redis import RedisCache, RedisStats
 
 __all__ = [
     "KEY_BYTES",
+    "Breaker",
     "DecisionStore",
+    "Lines",
     "MemoryCache",
     "RedisCache",
     "RedisStats",
@@ -62,4 +67,8 @@ def __getattr__(name: str) -> Any:
         from coe.cache import _redis
 
         return getattr(_redis, name)
+    if name == "Lines":
+        from coe.cache import _lines
+
+        return _lines.Lines
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -83,16 +83,12 @@ class Lines:
 
 
 async def _exchange(line: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    """Whatever this raises, cancellation too, redis-py has closed the connection by then."""
+    await line.send_packed_command(line.pack_commands(commands))
     replies: list[Any] = []
-    try:
-        await line.send_packed_command(line.pack_commands(commands))
-        for _ in commands:
-            try:
-                replies.append(await line.read_response(disable_decoding=True))
-            except ResponseError as error:
-                replies.append(error)
-    except BaseException:
-        # A reply may still be on its way and would be taken for the answer to the next command.
-        await line.disconnect(nowait=True)
-        raise
+    for _ in commands:
+        try:
+            replies.append(await line.read_response(disable_decoding=True))
+        except ResponseError as error:
+            replies.append(error)
     return replies

@@ -255,6 +255,21 @@ def test_a_server_that_hangs_is_given_up_at_the_deadline(redis_server, clock, ke
     assert run(redis_server.url, clock, body, deadline_s=SHORT_S) == decide()
 
 
+def test_an_exchange_that_nobody_waits_for_is_ended_and_its_connection_closed(redis_server, clock, key):
+    with redis_server.client() as client:
+        client.config_set("requirepass", "secret")
+    redis_server.pause()
+
+    async def body(cache):
+        # A password makes the server answer before the connection is ready, and it does not.
+        assert await cache.get(key) is None
+        while len(asyncio.all_tasks()) > 2:  # This one and the one that waits for it.
+            await asyncio.sleep(0.01)
+
+    run(redis_server.url.replace("redis://", "redis://:secret@"), clock, body, deadline_s=SHORT_S)
+    gc.collect()  # A connection left open would warn, and warnings are errors.
+
+
 def test_more_lookups_than_lanes_still_end_when_the_server_hangs(redis_server, clock, key):
     redis_server.pause()
 
