@@ -1,5 +1,6 @@
 """Configuration: one YAML file in, one frozen `Config` out."""
 
+from coe.config._changes import changes
 from coe.config._check import check_plugins
 from coe.config._discover import FILE_NAME, discover, find
 from coe.config._embedded import EMBEDDED_TEXT, embedded_default
@@ -19,6 +20,7 @@ from coe.config._models import (
 from coe.config._paths import cache_dir
 from coe.config._problems import InvalidConfig, Problem
 from coe.config._schema import json_schema
+from coe.config._source import ConfigSource, Overrides
 from coe.config._tenants import BudgetConfig, PolicyConfig, StrongShareConfig, TenantsConfig
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "CacheConfig",
     "CardConfig",
     "Config",
+    "ConfigSource",
     "ExpertConfig",
     "InvalidConfig",
     "Origin",
+    "Overrides",
     "PluginSettings",
     "PluginsConfig",
     "PolicyConfig",
@@ -41,6 +45,7 @@ __all__ = [
     "StrongShareConfig",
     "TenantsConfig",
     "cache_dir",
+    "changes",
     "check_plugins",
     "discover",
     "embedded_default",

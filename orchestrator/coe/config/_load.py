@@ -29,14 +29,19 @@ def load(path: Path | str, environ: Mapping[str, str]) -> Config:
         InvalidConfig: what it says is wrong; all problems at once.
     """
     path = Path(path)
+    text = read_text(path)
+    return loads(text, environ, source=str(path), base_dir=path.absolute().parent)
+
+
+def read_text(path: Path) -> str:
+    """The text of a configuration file. Raises `ConfigError` when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         hint = "Write one with `coe init`." if isinstance(error, FileNotFoundError) else None
         raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint=hint) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: byte {error.start} does not fit.") from error
-    return loads(text, environ, source=str(path), base_dir=path.absolute().parent)
 
 
 def loads(

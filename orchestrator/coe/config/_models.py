@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr, SecretStr
 
 from coe.config._problems import KeyPath, Problem
 from coe.config._strict import Strict
@@ -56,6 +56,7 @@ class ServerConfig(Strict):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8642, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    workers: PositiveInt = Field(default=1, description="Processes that answer requests.")
     max_body_mb: PositiveFloat = Field(default=20, description="Largest request body, in MB.")
     request_timeout_s: PositiveFloat = Field(
         default=600, description="Longest time for one request, fallbacks included."
@@ -66,6 +67,11 @@ class ServerConfig(Strict):
     )
     extra_fields: frozenset[str] = Field(
         default=frozenset(), description="Fields beyond OpenAI's that are passed to experts unread."
+    )
+    admin_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Opens `POST /admin/reload`, which does not exist without it; use ${NAME}.",
     )
 
 

@@ -94,7 +94,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
             "domain:",
             "coe.yaml:11: experts.coder.card.domain: unknown key. Did you mean `domains`?",
         ),
-        ("  port:", "  zzz:", "coe.yaml:3: server.zzz: unknown key. Known: host, port, max_body_mb"),
+        ("  port:", "  zzz:", "coe.yaml:3: server.zzz: unknown key. Known: host, port, workers"),
         ("    kind: openai\n", "", "coe.yaml:5: experts.coder: `kind` is required."),
         ("${PORT}", "99999", "coe.yaml:3: server.port: must be less than or equal to 65535."),
         ("${PORT}", "eighty", "coe.yaml:3: server.port: expected a whole number; found text."),

@@ -1,0 +1,36 @@
+"""Where a server reads its configuration, again and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coe.config import ConfigSource, Overrides, embedded_default
+from coe.errors import ConfigError
+
+TEXT = "server: {port: 1, max_attempts: 2}\nexperts: {a: {kind: echo}}\nrouters: {auto: {kind: first}}\n"
+
+
+def test_a_file_is_read_anew_and_the_command_line_stays_above_it(tmp_path: Path) -> None:
+    path = tmp_path / "coe.yaml"
+    path.write_text(TEXT)
+    source = ConfigSource(path, Overrides(port=7, redis="redis://:secret@h/0"))
+    config = source.parse(source.read())
+    assert (config.server.port, config.server.max_attempts) == (7, 2)
+    assert config.cache.shared is not None
+    assert config.cache.shared.settings == {"url": "redis://:secret@h/0"}
+    assert config.base_dir == tmp_path
+    assert "secret" not in repr(source)
+    path.write_text(TEXT.replace("max_attempts: 2", "max_attempts: 3"))
+    assert source.parse(source.read()).server.max_attempts == 3
+
+
+def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.yaml cannot be read"):
+        ConfigSource(tmp_path / "gone.yaml").read()
+
+
+def test_without_a_file_it_is_the_embedded_default() -> None:
+    source = ConfigSource()
+    assert source.parse(source.read()) == embedded_default()
