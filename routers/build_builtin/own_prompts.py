@@ -11,7 +11,8 @@ import yaml
 from sources import Example
 
 PROMPTS = Path(__file__).parent / "own_prompts.yaml"
-FILLINGS = 10
+OWN = "written for coe"
+FILLINGS = 24
 """Fillings of one template; templates without a slot count once."""
 _SLOT = re.compile(r"\{([a-z]+)2?\}")
 _OPENINGS = ("please ", "can you help? ", "hey, ", "I have a question. ", "Hi! ", "Quick one: ", "Hello, ")
@@ -28,7 +29,7 @@ def read_own(path: Path = PROMPTS) -> Iterator[Example]:
     for category, templates in document["prompts"].items():
         for template in templates:
             for text in fillings(template, slots):
-                yield Example(text, category, "written for coe", "Apache-2.0", group=template)
+                yield Example(text, category, OWN, "Apache-2.0", group=template)
 
 
 def fillings(template: str, slots: Mapping[str, Sequence[str]]) -> list[str]:

@@ -109,6 +109,8 @@ def read_folder(path: Path, kind: str) -> Folder:
     if found_kind != kind:
         raise ArtifactError(f"{path} is of kind `{found_kind}`, expected `{kind}`.")
     for name, expected in hashes.items():
+        if Path(name).name != name:
+            raise ArtifactError(f"{path / MANIFEST} names a file outside its folder: {name}.")
         _verify(path / name, expected)
     return Folder(path, kind, about, tuple(hashes), _revision(raw))
 
