@@ -57,6 +57,9 @@ class Lines:
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send the commands in one piece; the replies in order, an error reply as a `ResponseError`.
 
+        When a connection that was idle breaks they are sent once more on a new one, so the server may carry
+        them out twice: only for commands that bear it.
+
         Raises:
             RedisError, OSError: no connection, or it broke.
         """
