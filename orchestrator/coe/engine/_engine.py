@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -175,11 +175,16 @@ class Engine:
         startable = [member.startable for member in self.pool.members.values() if member.startable]
         await asyncio.gather(*(each.start() for each in startable), return_exceptions=True)
 
-    async def aclose(self) -> None:
-        """Close the cache and the experts."""
-        if self.store is not None:
+    def take_sessions(self, before: Engine) -> None:
+        """Keep the sessions of the engine that this one follows."""
+        self._sessions = before._sessions
+
+    async def aclose(self, living: Iterable[Engine] = ()) -> None:
+        """Close the cache and the experts, but for those that the `living` engines have taken over."""
+        living = tuple(living)
+        if self.store is not None and all(self.store is not each.store for each in living):
             await self.store.aclose()
-        await self.pool.aclose()
+        await self.pool.aclose(each.pool for each in living)
 
     # --- routing ---
 

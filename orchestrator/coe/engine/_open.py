@@ -11,7 +11,13 @@ from coe.pool import Breaker, Builder
 from coe.registry import Registry
 
 
-def open_engine(config: Config, registry: Registry, observer: Observer, clock: Callable[[], float]) -> Engine:
+def open_engine(
+    config: Config,
+    registry: Registry,
+    observer: Observer,
+    clock: Callable[[], float],
+    previous: tuple[Config, Engine] | None = None,
+) -> Engine:
     """Build everything that a configuration names. Touches no network; `Engine.start` wakes the experts.
 
     Args:
@@ -19,11 +25,14 @@ def open_engine(config: Config, registry: Registry, observer: Observer, clock: C
         registry: where the kinds come from.
         observer: told what happens.
         clock: monotonic seconds.
+        previous: a configuration and its engine, which the new one shall follow: experts and the decision
+            cache that have not changed are taken over, and so are sessions.
 
     Raises:
         UserError: something of the configuration cannot be built; the message names it.
     """
-    builder = Builder(config, registry)
+    old, before = previous or (None, None)
+    builder = Builder(config, registry, (old, before.pool) if old and before else None)
     pool = builder.pool(clock)
     bindings = {
         name: RouterBinding(
@@ -32,10 +41,16 @@ def open_engine(config: Config, registry: Registry, observer: Observer, clock: C
         for name, router in builder.routers().items()
     }
     store = None
-    if config.cache.enabled:
+    if old and before and (old.cache, old.base_dir) == (config.cache, config.base_dir):
+        # Its keys hold the revisions of routers and pools: what another configuration decided is not found.
+        store = before.store
+    elif config.cache.enabled:
         store = DecisionStore(
             MemoryCache(config.cache.memory_entries, clock),
             ttl_s=config.cache.ttl_s,
             shared=builder.shared_cache(),
         )
-    return Engine(pool, bindings, store, observer, clock, config.server.max_attempts)
+    engine = Engine(pool, bindings, store, observer, clock, config.server.max_attempts)
+    if before:
+        engine.take_sessions(before)
+    return engine

@@ -2,7 +2,7 @@
 
 from coe.pool._breaker import Breaker
 from coe.pool._build import Builder
-from coe.pool._eligibility import eligible
+from coe.pool._eligibility import eligible, narrow
 from coe.pool._pool import Member, Pool
 
-__all__ = ["Breaker", "Builder", "Member", "Pool", "eligible"]
+__all__ = ["Breaker", "Builder", "Member", "Pool", "eligible", "narrow"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from coe.config import CardConfig, Config, PluginSettings
+from coe.config import CardConfig, Config, ExpertConfig, PluginSettings
 from coe.contracts import Card, DecisionCache, Embedder, Expert, Plugin, Router
 from coe.errors import ConfigError
 from coe.pool._breaker import Breaker
@@ -26,24 +26,42 @@ class Builder:
     Args:
         config: the configuration.
         registry: where the kinds come from.
+        previous: a configuration and the pool that was built from it. An expert that is written the same in
+            both, and whose bases are, is taken over: with its connections and processes, and with what is
+            known of its health.
     """
 
-    def __init__(self, config: Config, registry: Registry) -> None:
+    def __init__(
+        self, config: Config, registry: Registry, previous: tuple[Config, Pool] | None = None
+    ) -> None:
         self._config = config
         self._registry = registry
+        self._previous = previous
         self._experts: dict[str, Expert] = {}
+        self._bases: dict[str, set[str]] = {}
         self._path: list[str] = []
 
     def pool(self, clock: Callable[[], float]) -> Pool:
         """Every expert of the configuration, in its order. `clock` gives monotonic seconds."""
-        breaker = self._config.breaker
-        members = [
-            Member(
-                name, self.expert(name), Breaker(breaker.failures, breaker.open_s), routable=expert.routable
-            )
-            for name, expert in self._config.experts.items()
-        ]
-        return Pool(members, clock)
+        pool = Pool([self._member(name) for name in self._config.experts], clock)
+        if self._previous is not None:
+            self._previous[1].heir = pool
+        return pool
+
+    def _member(self, name: str) -> Member:
+        config, breaker = self._config.experts[name], self._config.breaker
+        expert = self.expert(name)
+        if (before := self._unchanged(name)) is not None and self._previous is not None:
+            old = self._previous[0]
+            if (old.experts[name], old.breaker) == (config, breaker):
+                return before
+        return Member(
+            name,
+            expert,
+            Breaker(breaker.failures, breaker.open_s),
+            routable=config.routable,
+            bases=frozenset(self._bases[name]),
+        )
 
     def routers(self) -> dict[str, Router]:
         """Every router of the configuration."""
@@ -61,6 +79,8 @@ class Builder:
 
     def expert(self, name: str) -> Expert:
         """One expert, built when it is first asked for; `ConfigError` for a cycle of bases."""
+        if self._path:
+            self._bases[self._path[-1]].add(name)
         if name in self._experts:
             return self._experts[name]
         if name in self._path:
@@ -69,12 +89,29 @@ class Builder:
         config = self._config.experts.get(name)
         if config is None:
             raise ConfigError(f"experts.{self._path[-1]}: there is no expert `{name}`.")
+        if (before := self._unchanged(name)) is not None:
+            self._bases[name] = set(before.bases)
+            self._experts[name] = before.expert
+            return before.expert
+        self._bases[name] = set()
         self._path.append(name)
         try:
             self._experts[name] = self._create("coe.experts", name, config, config.card, f"experts.{name}")
         finally:
             self._path.pop()
         return self._experts[name]
+
+    def _unchanged(self, name: str) -> Member | None:
+        """The expert of the previous pool, if a new one would be the same."""
+        if self._previous is None or name not in self._config.experts:
+            return None
+        old, pool = self._previous
+        member = pool.members.get(name)
+        if member is None or old.base_dir != self._config.base_dir:
+            return None
+        if _recipe(old.experts[name]) != _recipe(self._config.experts[name]):
+            return None
+        return member if all(self._unchanged(base) for base in member.bases) else None
 
     def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
         """An embedder by its kind."""
@@ -96,6 +133,11 @@ class Builder:
             key = ".".join((where, *map(str, first["loc"])))
             raise ConfigError(f"{key}: {first['msg']}.") from None
         return plugin.create(name, settings, _Build(self, card))
+
+
+def _recipe(config: ExpertConfig) -> tuple[object, ...]:
+    """What an expert is made from; the rest of its block is the pool's business."""
+    return config.kind, config.settings, config.card
 
 
 class _Build:

@@ -21,6 +21,7 @@ class Member:
     Attributes:
         routable: whether routers may choose it.
         in_flight: requests that it is answering.
+        bases: names of the experts that it asks.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Member:
     breaker: Breaker
     routable: bool = True
     in_flight: int = 0
+    bases: frozenset[str] = frozenset()
     startable: Startable | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class Pool:
         self._narrowed: dict[tuple[str, ...] | None, PoolView] = {}
         self._expires_at = float("inf")
         self._awake: list[bool] = []
+        self.heir: Pool | None = None
+        """The pool that has taken members over, and must hear how they do."""
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -83,17 +87,24 @@ class Pool:
     def succeeded(self, name: str) -> None:
         """Note that an expert answered."""
         if self._members[name].breaker.success():
-            self._view = None
+            self._changed()
 
     def failed(self, name: str) -> None:
         """Note that an expert failed."""
         if self._members[name].breaker.failure(self._clock()):
-            self._view = None
+            self._changed()
 
-    async def aclose(self) -> None:
-        """Close every expert."""
+    async def aclose(self, living: Iterable[Pool] = ()) -> None:
+        """Close every expert that none of the `living` pools has taken over."""
+        kept = {id(member.expert) for pool in living for member in pool.members.values()}
         for member in self._members.values():
-            await member.expert.aclose()
+            if id(member.expert) not in kept:
+                await member.expert.aclose()
+
+    def _changed(self) -> None:
+        self._view = None
+        if self.heir is not None:
+            self.heir._changed()
 
     def _current(self) -> PoolView:
         awake = [member.awake for member in self._startable]
