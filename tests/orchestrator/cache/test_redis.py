@@ -415,6 +415,34 @@ def test_a_wrong_password_is_an_outage_and_is_not_shown(redis_server, clock, key
     assert "s3cret" not in caplog.text
 
 
+def test_the_rights_that_the_documentation_names_are_enough(redis_server, clock, key, decide):
+    with redis_server.client() as client:
+        client.execute_command("ACL SETUSER coe on >pw +mget +set ~coe:decision:*")
+    url = redis_server.url.replace("redis://", "redis://coe:pw@")
+
+    async def body(cache):
+        await cache.set(key, decide(), 60)
+        await written(cache)
+        return await cache.get(key), cache.stats()
+
+    decision, stats = run(url, clock, body)
+    assert (decision, stats.errors, stats.writes_dropped) == (decide(), 0, 0)
+
+
+def test_a_server_that_refuses_writes_is_still_read(redis_server, clock, key, decide):
+    with redis_server.client() as client:
+        client.execute_command("ACL SETUSER coe on >pw +mget ~coe:decision:*")
+    url = redis_server.url.replace("redis://", "redis://coe:pw@")
+
+    async def body(cache):
+        await cache.set(key, decide(), 60)
+        await written(cache)
+        return await cache.get(key), cache.stats()
+
+    decision, stats = run(url, clock, body)
+    assert (decision, stats.misses, stats.writes_dropped, stats.breaker) == (None, 1, 1, "closed")
+
+
 @pytest.mark.parametrize(
     "url", ["http://s3cret@host", "redis://:pa/s3cret@host", "redis://host:s3cret", "s3cret"]
 )
