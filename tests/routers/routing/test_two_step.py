@@ -91,7 +91,7 @@ SHARED = router()
 def test_a_misspelt_category_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"`routers\.test\.map`.*`codding`.*Did you mean `coding`\?"):
         router(map={"codding": "coder"})
-    with pytest.raises(ConfigError, match="Its categories: .*general"):
+    with pytest.raises(ConfigError, match=r"Its categories: .*general"):
         router(map={"xyz": "coder"})
 
 
