@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "chat": Entry("coe.cli._chat:app", "Ask, and see which expert answers and why."),
     "experts": Entry("coe.cli._experts:app", "List the experts; test whether they answer."),
     "config": Entry("coe.cli._config:app", "Check a configuration; print its JSON Schema."),
+    "keys": Entry("coe.cli._keys:app", "Create, list and revoke the API keys of tenants."),
     "plugins": Entry("coe.cli._plugins:app", "List, check and create plugins."),
 }
 
