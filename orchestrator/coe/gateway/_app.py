@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,12 +13,11 @@ from coe.errors import CoeError
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
 from coe.gateway._chat import ChatHandler
 from coe.gateway._envelope import envelope, error_headers
+from coe.gateway._generation import Generation, Generations, Paths
 from coe.gateway._metrics import Metrics
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
 _log = logging.getLogger("coe.gateway")
-
-Handler = Callable[[Scope, Receive, Send], Awaitable[int]]
 
 
 class Gateway:
@@ -41,14 +39,16 @@ class Gateway:
         clock: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
-        self._engine = engine
         self._metrics = metrics
         self._clock = clock
+        self._new_id = new_id
         self._draining = False
-        self._starting: asyncio.Task[None] | None = None
+        self._generations = Generations(Generation(engine, config, self._paths(engine, config)))
         metrics.watch(engine)
-        chat = ChatHandler(engine, config.server, metrics, clock, new_id)
-        self._paths: dict[str, dict[str, Handler]] = {
+
+    def _paths(self, engine: Engine, config: Config) -> Paths:
+        chat = ChatHandler(engine, config.server, self._metrics, self._clock, self._new_id)
+        return {
             "/v1/chat/completions": {"POST": chat.complete},
             "/v1/route": {"POST": chat.route},
             "/v1/models": {"GET": self._models},
@@ -56,6 +56,20 @@ class Gateway:
             "/health/ready": {"GET": self._ready},
             "/metrics": {"GET": self._exposition},
         }
+
+    @property
+    def serving(self) -> tuple[Config, Engine]:
+        """The configuration in force and its engine."""
+        current = self._generations.current
+        return current.config, current.engine
+
+    def swap(self, engine: Engine, config: Config) -> None:
+        """Serve with another engine from the next request on; those in flight end on the old one.
+
+        The old engine is closed after its last request, but for what the new one has taken over.
+        """
+        self._generations.swap(Generation(engine, config, self._paths(engine, config)))
+        self._metrics.watch(engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -73,7 +87,8 @@ class Gateway:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._clock()
         path: str = scope["path"]
-        methods = self._paths.get(path)
+        generation = self._generations.current
+        methods = generation.paths.get(path)
         if methods is None:
             await self._refuse(send, 404, "not_found", f"There is nothing at {path}.")
             return
@@ -82,6 +97,7 @@ class Gateway:
             allowed = ", ".join(methods)
             await self._refuse(send, 405, "method_not_allowed", f"{path} takes {allowed}.", allowed)
             return
+        generation.active += 1
         try:
             status = await handler(scope, receive, send)
         except CoeError as error:
@@ -95,19 +111,20 @@ class Gateway:
             _log.exception("request failed", extra={"path": path})
             status = 500
             await self._refuse(send, status, "internal_error", "Internal error.")
+        finally:
+            generation.active -= 1
+            if generation.retired and not generation.active:
+                self._generations.idle(generation)
         self._metrics.answered(path, status, self._clock() - started)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                # Experts wake in the background: the others can be asked at once.
-                self._starting = asyncio.create_task(self._engine.start())
+                self._generations.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                if self._starting is not None:
-                    self._starting.cancel()
-                await self._engine.aclose()
+                await self._generations.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -121,7 +138,7 @@ class Gateway:
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /v1/models`: virtual models, then experts."""
-        await respond(send, 200, msgspec.json.encode(ModelList(model_infos(self._engine))))
+        await respond(send, 200, msgspec.json.encode(ModelList(model_infos(self.serving[1]))))
         return 200
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -131,7 +148,7 @@ class Gateway:
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /health/ready`: 200 when an expert can answer at once."""
-        view = self._engine.pool.view()
+        view = self.serving[1].pool.view()
         if self._draining:
             status = "draining"
         elif any(state.healthy and state.awake for state in view.experts.values()):

@@ -64,11 +64,20 @@ class Metrics:
         )
         self._router_failures = self._counter("coe_router_failures", "Routers that failed.", "model", "why")
         self._tokens = self._counter("coe_tokens", "Tokens reported by experts.", "expert", "kind")
+        self._reloads = self._counter("coe_config_reloads", "Configurations read while serving.", "outcome")
+        self._live: _LiveState | None = None
         self._disconnects = self._counter("coe_client_disconnects", "Callers that went away early.")
 
     def watch(self, engine: Engine) -> None:
-        """Report the live state of the engine's pool and cache at each scrape."""
-        self.registry.register(_LiveState(engine))
+        """Report the live state of this engine's pool and cache at each scrape, and of no other."""
+        if self._live is None:
+            self._live = _LiveState(engine)
+            self.registry.register(self._live)
+        self._live.engine = engine
+
+    def reloaded(self, outcome: str) -> None:
+        """Another configuration was read: `applied`, or `refused`."""
+        self._reloads[(outcome,)].inc()
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
@@ -124,21 +133,21 @@ class _LiveState(Collector):
     """State that is read at scrape time."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def collect(self) -> Iterable[Metric]:
         in_flight = GaugeMetricFamily("coe_expert_in_flight", "Requests being answered.", labels=["expert"])
         healthy = GaugeMetricFamily("coe_expert_healthy", "0 while the breaker is open.", labels=["expert"])
         awake = GaugeMetricFamily("coe_expert_awake", "1 when it can answer at once.", labels=["expert"])
-        members = self._engine.pool.members
-        view = self._engine.pool.view(tuple(members))
+        members = self.engine.pool.members
+        view = self.engine.pool.view(tuple(members))
         for name, member in members.items():
             in_flight.add_metric([name], member.in_flight)
             healthy.add_metric([name], view.experts[name].healthy)
             awake.add_metric([name], member.awake)
         yield from (in_flight, healthy, awake)
-        if self._engine.store is not None:
-            stats = self._engine.store.stats()
+        if self.engine.store is not None:
+            stats = self.engine.store.stats()
             lookups = CounterMetricFamily(
                 "coe_decision_cache_lookups", "Decisions by where they came from.", labels=["source"]
             )
