@@ -4,6 +4,7 @@ from coe.engine._candidates import candidates, requested, unknown_model
 from coe.engine._describe import coe_object, confidence, explanation, model_infos, routed_from
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._features import extract_features
+from coe.engine._guard import Guard
 from coe.engine._open import open_engine
 from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served, Trail
 
@@ -12,6 +13,7 @@ __all__ = [
     "Attempt",
     "CacheOutcome",
     "Engine",
+    "Guard",
     "Observer",
     "Routed",
     "RouterBinding",

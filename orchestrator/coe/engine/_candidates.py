@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coe.contracts import Decision, Excluded, Features, PoolView, Ranked, Reason
+from coe.engine._guard import Guard
 from coe.errors import CoeError, ExpertUnavailable, ModelNotFound, NoEligibleExpert
 from coe.pool import eligible
 
 
-def candidates(features: Features, view: PoolView) -> tuple[PoolView, tuple[Excluded, ...]]:
+def candidates(
+    features: Features, view: PoolView, guard: Guard | None = None
+) -> tuple[PoolView, tuple[Excluded, ...]]:
     """The experts of the view that can serve the request, at least one, and those that cannot, with reasons.
 
     Raises:
+        CoeError: what the `guard` raises.
         NoEligibleExpert: none can.
         ExpertUnavailable: those that could keep failing.
     """
     fit, excluded = eligible(features, view)
+    if guard is not None and fit.experts:
+        fit, barred = guard.narrow(fit)
+        excluded += barred
     if not fit.experts:
         raise _nobody(excluded)
     return fit, excluded

@@ -13,8 +13,10 @@ from coe.cache import DecisionStore, Source, decision_key
 from coe.contracts import Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
 from coe.engine._candidates import candidates, requested, unknown_model
 from coe.engine._features import extract_features
+from coe.engine._guard import Guard
 from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Trail
 from coe.errors import (
+    CoeError,
     ExpertError,
     ExpertProtocolError,
     ExpertRejected,
@@ -90,10 +92,13 @@ class Engine:
         self._max_attempts = max_attempts
         self._sessions: OrderedDict[tuple[str, str], str] = OrderedDict()
 
-    async def route(self, request: ChatRequest, tenant: str, session: str | None = None) -> Routed:
+    async def route(
+        self, request: ChatRequest, tenant: str, session: str | None = None, guard: Guard | None = None
+    ) -> Routed:
         """Decide who should answer; calls no expert.
 
         Raises:
+            CoeError: what the `guard` raises.
             ModelNotFound: neither a virtual model nor an expert.
             NoEligibleExpert: no expert can serve the request.
             ExpertUnavailable: those that could keep failing.
@@ -102,12 +107,17 @@ class Engine:
         model = request.body.model
         key = (tenant, session) if session else None
         features = extract_features(request.body, self._sessions.get(key) if key else None)
+        if guard is not None:
+            asked = self._clock()
+            await guard.enter(request.body, features)
+            # It may wait for Redis, and that is not routing.
+            started += self._clock() - asked
         binding = self.routers.get(model)
         outcome: CacheOutcome = "off"
         if binding is None:
-            decision = self._requested(model, features)
+            decision = self._requested(model, features, guard)
         else:
-            view, excluded = candidates(features, self.pool.view(binding.experts))
+            view, excluded = candidates(features, self.pool.view(binding.experts), guard)
             decision, outcome = await self._decide(model, binding, features, view, tenant)
             if excluded:
                 decision = dataclasses.replace(decision, excluded=excluded)
@@ -125,24 +135,29 @@ class Engine:
         context: Context,
         session: str | None = None,
         trail: Trail | None = None,
+        guard: Guard | None = None,
     ) -> Served:
         """Route, then ask the ranked experts in turn until one begins to answer.
 
-        `trail` is filled in on the way; what it holds stays when this raises or is cancelled.
+        `trail` is filled in on the way; what it holds stays when this raises or is cancelled. The `guard` is
+        asked about every expert, those to fall back on too.
 
         Raises:
             CoeError: what `route` raises, or the last expert's error when all that may be asked have failed.
         """
         trail = trail or Trail()
         attempts = trail.attempts
-        trail.routed = routed = await self.route(request, context.tenant, session)
-        last: ExpertError | None = None
+        trail.routed = routed = await self.route(request, context.tenant, session, guard)
+        last: CoeError | None = None
         for ranked in routed.decision.ranked:
             if len(attempts) == self._max_attempts or (attempts and context.remaining_s() <= 0):
                 break
             member = self.pool.member(ranked.expert)
             started = self._clock()
             if not member.breaker.admit(started):
+                continue
+            if guard is not None and (refused := await guard.admit(member.expert.card)) is not None:
+                last = last or refused
                 continue
             try:
                 reply, chunks = await self._ask(member, request, context)
@@ -151,6 +166,8 @@ class Engine:
                 raise
             except ExpertError as error:
                 last = error
+                if guard is not None:
+                    guard.failed(error)
                 attempts.append(Attempt(member.name, error.code, self._clock() - started))
                 self._observer.attempted(attempts[-1])
                 if not error.retryable:
@@ -158,6 +175,8 @@ class Engine:
                 continue
             attempts.append(Attempt(member.name, "", self._clock() - started))
             self._observer.attempted(attempts[-1])
+            if guard is not None:
+                chunks = guard.answered(member.expert.card, reply, chunks)
             return Served(
                 routed=routed,
                 card=member.expert.card,
@@ -230,11 +249,11 @@ class Engine:
             revision=binding.router.revision,
         )
 
-    def _requested(self, name: str, features: Features) -> Decision:
+    def _requested(self, name: str, features: Features, guard: Guard | None) -> Decision:
         """The caller named an expert: no routing, but the same hard filter."""
         if name not in self.pool.members:
             raise unknown_model(name, self.routers, self.pool.members)
-        candidates(features, self.pool.view((name,)))
+        candidates(features, self.pool.view((name,)), guard)
         return requested(name)
 
     def _remember(self, key: tuple[str, str], expert: str) -> None:
