@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from coe.errors import ExpertOverloaded
+from coe.errors import ExpertError, ExpertOverloaded
 from coe.testing import chat, context
 from coe.wire import Usage
 
@@ -70,6 +70,7 @@ class Anthropic(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.received: list[tuple[dict[str, str], dict[str, Any]]] = []
+        self.fetched: list[str] = []
         self.overloaded = False
 
     @property
@@ -79,6 +80,10 @@ class Anthropic(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Anthropic
+
+    def do_GET(self) -> None:
+        self.server.fetched.append(self.path)
+        self._send(200, "image/png", "private")
 
     def do_POST(self) -> None:
         payload = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -182,3 +187,18 @@ def test_overload(expert: Any, anthropic: Anthropic, stream: bool) -> None:
         ask(expert, stream=stream)
     assert caught.value.retry_after_s == 9
     assert len(anthropic.received) == 1
+
+
+def test_images_are_not_fetched_from_private_addresses(expert: Any, anthropic: Anthropic) -> None:
+    # litellm fetches images itself where a provider takes none by address: not from inside our network.
+    image = {"type": "image_url", "image_url": {"url": f"{anthropic.url}/private.png"}}
+
+    async def use() -> None:
+        try:
+            await expert.complete(chat([{"role": "user", "content": [image]}]), context())
+        finally:
+            await expert.aclose()
+
+    with pytest.raises(ExpertError):
+        asyncio.run(use())
+    assert anthropic.fetched == []

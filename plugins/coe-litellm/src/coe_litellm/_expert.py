@@ -18,6 +18,9 @@ from coe_litellm._peeked import Peeked
 from coe_litellm._request import arguments_of, unsupported_field
 from coe_litellm._settings import LiteLLMSettings
 
+_SHORTEST_SECRET = 8
+"""Shorter header values are words, and would be cut out of error messages for nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Target:
@@ -40,7 +43,9 @@ class LiteLLMExpert:
         self._tariff = tariff
         self._target: _Target | None = None
         key = settings.api_key.get_secret_value() if settings.api_key else ""
-        self._secrets = frozenset(filter(None, (key, *settings.headers.values())))
+        self._secrets = frozenset(
+            secret for secret in (key, *settings.headers.values()) if len(secret) >= _SHORTEST_SECRET
+        )
         self._fixed: dict[str, Any] = {
             "model": settings.model,
             "api_key": key or None,

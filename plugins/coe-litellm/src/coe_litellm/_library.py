@@ -34,7 +34,6 @@ SWITCHES: Mapping[str, object] = {
     "num_retries": 0,
     "redact_messages_in_exceptions": True,
     "suppress_debug_info": True,  # it prints
-    "turn_off_message_logging": True,
     "user_url_validation": True,  # images are fetched for some providers: never from a private address
 }
 """Attributes of the module litellm that are set once it is imported."""
