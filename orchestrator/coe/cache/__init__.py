@@ -12,7 +12,7 @@ What the engine needs:
     await store.aclose()
 
 `source` is a `Source`: `memory` and `shared` are hits, `computed` is a miss. `RedisCache.stats()` has
-counters of its own. `Lines` and `Breaker` are what it talks to Redis with, for others who do. Importing this
+counters of its own. `Lines` is what it talks to Redis with, for others who do. Importing this
 package does not import redis-py; naming `RedisCache` or `Lines` does.
 """
 
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coe.cache._breaker import Breaker
 from coe.cache._key import KEY_BYTES, decision_key
 from coe.cache._memory import MemoryCache
 from coe.cache._store import DecisionStore, Source, StoreStats
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEY_BYTES",
-    "Breaker",
     "DecisionStore",
     "Lines",
     "MemoryCache",

@@ -16,7 +16,7 @@ from itertools import islice
 
 from redis.exceptions import ResponseError
 
-from coe.cache._breaker import Breaker, State
+from coe.breaker import Breaker, State
 from coe.cache._codec import decode, encode
 from coe.cache._lines import Lines
 from coe.contracts import Decision
@@ -116,7 +116,7 @@ class RedisCache:
 
     def stats(self) -> RedisStats:
         """A snapshot."""
-        return replace(self._stats, breaker=self._breaker.state)
+        return replace(self._stats, breaker=self._breaker.state(self._clock()))
 
     async def get(self, key: bytes) -> Decision | None:
         """The decision, or None: not there, not sound, not in time, or Redis is away."""
@@ -125,7 +125,7 @@ class RedisCache:
             self._adopt(loop)
         waiters = self._pending.get(key)
         if waiters is None:
-            if self._closed or not self._breaker.allow(self._clock()):
+            if self._closed or not self._breaker.admit(self._clock()):
                 self._stats.skipped += 1
                 return None
             waiters = self._enqueue(key, loop)
@@ -138,7 +138,7 @@ class RedisCache:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._adopt(loop)
-        if self._closed or self._breaker.state != "closed" or len(self._writes) >= _QUEUE:
+        if self._closed or self._breaker.changes_at() is not None or len(self._writes) >= _QUEUE:
             self._stats.writes_dropped += 1
             return
         self._writes[key] = (encode(key, decision), max(1, round(ttl_s * 1000)))
@@ -276,7 +276,7 @@ class RedisCache:
     async def _write(self) -> None:
         """Write the queue, joined, until it is empty. One such task at a time."""
         try:
-            while self._writes and self._breaker.state == "closed":
+            while self._writes and self._breaker.changes_at() is None:
                 keys = list(islice(self._writes, _WRITES))
                 await self._write_some([(PREFIX + key, *self._writes.pop(key)) for key in keys])
         finally:

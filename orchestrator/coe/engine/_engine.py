@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from coe.breaker import Breaker
 from coe.cache import DecisionStore, Source, decision_key
 from coe.contracts import Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
 from coe.engine._candidates import candidates, requested, unknown_model
@@ -23,7 +24,7 @@ from coe.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from coe.pool import Breaker, Member, Pool
+from coe.pool import Member, Pool
 from coe.wire import ChatRequest
 
 MAX_SESSIONS = 100_000

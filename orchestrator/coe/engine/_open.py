@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from coe.breaker import Breaker
 from coe.cache import DecisionStore, MemoryCache
 from coe.config import Config
 from coe.engine._engine import Engine, Observer, RouterBinding
-from coe.pool import Breaker, Builder
+from coe.pool import Builder
 from coe.registry import Registry
 
 

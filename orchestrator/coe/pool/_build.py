@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from coe.breaker import Breaker
 from coe.config import CardConfig, Config, ExpertConfig, PluginSettings
 from coe.contracts import Card, DecisionCache, Embedder, Expert, Plugin, Router
 from coe.errors import ConfigError
-from coe.pool._breaker import Breaker
 from coe.pool._pool import Member, Pool
 from coe.registry import Registry
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from coe.breaker import Breaker
 from coe.contracts import Expert, ExpertState, PoolView, Startable
 from coe.errors import ModelNotFound
-from coe.pool._breaker import Breaker
 from coe.pool._eligibility import narrow
 
 
@@ -91,7 +91,10 @@ class Pool:
 
     def failed(self, name: str) -> None:
         """Note that an expert failed."""
-        if self._members[name].breaker.failure(self._clock()):
+        breaker = self._members[name].breaker
+        before = breaker.changes_at()
+        breaker.failure(self._clock())
+        if breaker.changes_at() != before:
             self._changed()
 
     async def aclose(self, living: Iterable[Pool] = ()) -> None:

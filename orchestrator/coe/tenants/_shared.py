@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from coe.cache import Breaker, Lines
+from coe.breaker import Breaker
+from coe.cache import Lines
 from coe.tenants._scripts import Script
 
 _log = logging.getLogger("coe.tenants")
@@ -132,7 +133,7 @@ class SharedLimits:
         await self._lines.aclose()
 
     def _enqueue(self, call: _Call, loop: asyncio.AbstractEventLoop) -> bool:
-        if self._closed or len(self._queue) >= _QUEUE or not self._breaker.allow(self._clock()):
+        if self._closed or len(self._queue) >= _QUEUE or not self._breaker.admit(self._clock()):
             self._stats.skipped += 1
             return False
         self._queue.append(call)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from coe.breaker import Breaker
 from coe.cache import DecisionStore, MemoryCache, decision_key
 from coe.config import loads
 from coe.contracts import Card, Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
@@ -23,7 +24,7 @@ from coe.errors import (
     ModelNotFound,
     NoEligibleExpert,
 )
-from coe.pool import Breaker, Builder, Member, Pool
+from coe.pool import Builder, Member, Pool
 from coe.registry import Registry
 from coe.testing import FakeUpstream, Fault, chat, context
 from coe.wire import ChatRequest
