@@ -4,6 +4,7 @@ from coe.config._changes import changes
 from coe.config._check import check_plugins
 from coe.config._discover import FILE_NAME, discover, find
 from coe.config._embedded import EMBEDDED_TEXT, embedded_default
+from coe.config._journal import JournalConfig
 from coe.config._load import load, loads
 from coe.config._models import (
     BreakerConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigSource",
     "ExpertConfig",
     "InvalidConfig",
+    "JournalConfig",
     "Origin",
     "Overrides",
     "PluginSettings",

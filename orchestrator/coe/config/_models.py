@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr, SecretStr
 
+from coe.config._journal import JournalConfig
 from coe.config._problems import KeyPath, Problem
 from coe.config._strict import Strict
 from coe.config._tenants import TenantsConfig
@@ -179,6 +180,7 @@ class Config(Strict):
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="The decision cache.")
     breaker: BreakerConfig = Field(default=BreakerConfig(), description="For every expert alike.")
+    journal: JournalConfig = Field(default=JournalConfig(), description="What is kept of every request.")
     tenants: TenantsConfig = Field(default=TenantsConfig(), description="Who may ask, and how much.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

@@ -17,6 +17,7 @@ def test_exported_names() -> None:
         "ExpertConfig",
         "FILE_NAME",
         "InvalidConfig",
+        "JournalConfig",
         "Origin",
         "Overrides",
         "PluginSettings",

@@ -1,0 +1,37 @@
+"""The journal: one record per served request, in append-only files that survive crashes.
+
+What the gateway needs:
+
+    journal = open_journal(config.journal, config.base_dir, time.monotonic, time.time)   # None when it is off
+    journal.add(Record(id=…, time=…, …))                # microseconds; never waits, never raises
+    journal.stats()                                     # counters for metrics
+    journal.close()                                     # all that was added is in the file
+
+and what reads it: `Reader(folder)`, `Follower(folder)`, `summarise(records)`.
+
+A folder holds segments of several processes side by side: `START-PID-N.jsonl` while it is written, `.parquet`
+(or `.jsonl.gz` without pyarrow) later. `python -m coe.journal FOLDER` makes that change; a running gateway
+starts it by itself, at the lowest priority.
+"""
+
+from coe.journal._follow import Follower
+from coe.journal._journal import Journal, JournalStats, open_journal
+from coe.journal._read import Reader
+from coe.journal._record import SCHEMA, Attempt, Record, session_hash
+from coe.journal._summary import Share, Spread, Summary, summarise
+
+__all__ = [
+    "SCHEMA",
+    "Attempt",
+    "Follower",
+    "Journal",
+    "JournalStats",
+    "Reader",
+    "Record",
+    "Share",
+    "Spread",
+    "Summary",
+    "open_journal",
+    "session_hash",
+    "summarise",
+]

@@ -1,0 +1,238 @@
+"""Where requests leave their records: a bounded queue, and a thread that writes it."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from coe.config import JournalConfig
+from coe.errors import ConfigError
+from coe.journal._child import Compactor
+from coe.journal._record import Record, encode
+from coe.journal._writer import SegmentWriter
+
+_log = logging.getLogger("coe.journal")
+
+GATHER_S = 0.05
+"""How long a record waits for others before they are written together."""
+RETRY_S = 1.0
+"""Pause after the disk has said no."""
+LAST_TRIES = 3
+"""How often `close` tries to write what is left."""
+QUEUE_BYTES = 16_000_000
+"""Records that wait for the disk; beyond it they are dropped and counted."""
+BATCH_BYTES = 1_000_000
+"""Most that is written at once; a segment is longer than its limit by less than that."""
+FIRST_SWEEP_S = 30.0
+"""When segments that an earlier process left are converted: not while a server starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStats:
+    """Counts since the start.
+
+    Attributes:
+        records: accepted.
+        dropped: lost, because the disk did not keep up or could not be written.
+        written_bytes: in segments.
+        queued_bytes: waiting now.
+        errors: failures to write, to convert or to encode.
+    """
+
+    records: int = 0
+    dropped: int = 0
+    written_bytes: int = 0
+    queued_bytes: int = 0
+    errors: int = 0
+
+
+def open_journal(
+    config: JournalConfig, base_dir: Path, clock: Callable[[], float], wall_clock: Callable[[], float]
+) -> Journal | None:
+    """The journal of a configuration; None when it names no folder.
+
+    Args:
+        config: the block `journal`.
+        base_dir: where a relative folder starts.
+        clock: monotonic seconds.
+        wall_clock: seconds since 1970.
+
+    Raises:
+        ConfigError: the folder cannot be written, or its file system has no locks.
+    """
+    if config.dir is None:
+        return None
+    folder = base_dir / Path(config.dir).expanduser()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"The journal cannot be kept in {folder}: {reason}.", hint="See `journal.dir`."
+        ) from error
+    return Journal(folder, config, clock, wall_clock)
+
+
+class Journal:
+    """Takes records and writes them within 50 ms, in a thread of its own.
+
+    `add` is for one thread, the event loop's. Nothing is opened or started before the first record, so a
+    process may fork before that.
+
+    Args:
+        folder: where the segments are.
+        config: bounds and policies.
+        clock: monotonic seconds.
+        wall_clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: JournalConfig,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.folder = folder
+        self.prompts = config.prompts
+        self.wall_clock = wall_clock
+        self._clock = clock
+        self._writer = SegmentWriter(folder, config, clock, wall_clock)
+        self._compactor = Compactor(folder)
+        self._queue: list[bytes] = []
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._notified = False
+        # Each of these is written by one thread only, so none needs a lock.
+        self._records = self._dropped = self._refused = self._added_bytes = 0
+        self._taken_bytes = self._errors = self._lost = 0
+        self._failing = False
+        self._sweep_at = 0.0
+
+    def add(self, record: Record) -> None:
+        """Take a record. Never waits and never raises: what cannot be kept is counted."""
+        try:
+            line = encode(record) + b"\n"
+        # A field of a plugin's making may be anything; the request that it belongs to has been served.
+        except Exception:  # noqa: BLE001
+            self._refused += 1
+            self._dropped += 1
+            return
+        size = len(line)
+        if self._added_bytes - self._taken_bytes + size > QUEUE_BYTES or self._stop.is_set():
+            self._dropped += 1
+            return
+        self._added_bytes += size
+        self._records += 1
+        self._queue.append(line)
+        if not self._notified:
+            self._notified = True
+            if self._thread is None:
+                self._start()
+            self._wake.set()
+
+    def stats(self) -> JournalStats:
+        """A snapshot."""
+        return JournalStats(
+            records=self._records,
+            dropped=self._dropped + self._lost,
+            written_bytes=self._writer.written_bytes,
+            queued_bytes=self._added_bytes - self._taken_bytes,
+            errors=self._errors + self._refused + self._compactor.failures,
+        )
+
+    def close(self) -> None:
+        """Write all that was added, and end. Blocks, a few seconds at most when the disk says no."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._compactor.stop()
+
+    # --- the thread ---
+
+    def _start(self) -> None:
+        self._sweep_at = self._clock() + FIRST_SWEEP_S
+        self._thread = threading.Thread(target=self._run, name="coe-journal", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(self._patience_s())
+            self._stop.wait(RETRY_S if self._failing else GATHER_S)
+            # In this order: what is added from here on wakes the thread again.
+            self._wake.clear()
+            self._notified = False
+            self._write_queue()
+            self._sweep()
+        for attempt in range(LAST_TRIES):
+            if self._write_queue() or attempt == LAST_TRIES - 1:
+                break
+            self._wake.clear()
+            self._wake.wait(RETRY_S)
+        self._lost = len(self._queue)
+        self._end()
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for a record before there is something else to do; None for ever."""
+        if self._failing:
+            return 0.0
+        due_at = min(self._writer.due_at(), self._sweep_at)
+        return None if due_at == float("inf") else max(due_at - self._clock(), 0.0)
+
+    def _write_queue(self) -> bool:
+        """Write what waits; False when the disk says no, and then it waits on."""
+        try:
+            while self._queue:
+                count, lines = self._batch()
+                self._writer.write(lines)
+                del self._queue[:count]
+                self._taken_bytes += len(lines)
+                self._writer.tick()
+            self._writer.tick()
+        except OSError as error:
+            self._note(error)
+            return False
+        self._failing = False
+        return True
+
+    def _batch(self) -> tuple[int, bytes]:
+        lines: list[bytes] = []
+        size = 0
+        for line in self._queue[:]:
+            lines.append(line)
+            size += len(line)
+            if size >= BATCH_BYTES:
+                break
+        return len(lines), b"".join(lines)
+
+    def _sweep(self) -> None:
+        """Have closed segments converted: once for what earlier processes left, then after every rotation."""
+        if self._clock() >= self._sweep_at or self._compactor.seen_segments != self._writer.closed_segments:
+            self._sweep_at = float("inf")
+            self._compactor.run(self._writer.closed_segments)
+
+    def _end(self) -> None:
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._note(error)
+        if self._lost:
+            _log.error("journal closed with %d records unwritten in %s", self._lost, self.folder)
+
+    def _note(self, error: OSError) -> None:
+        self._errors += 1
+        # Once for each time that it begins: a full disk must not fill the log too.
+        if not self._failing:
+            _log.error(
+                "journal cannot write to %s: %s; it keeps trying", self.folder, error.strerror or error
+            )
+        self._failing = True

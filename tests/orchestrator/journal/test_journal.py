@@ -1,0 +1,189 @@
+"""The queue, its thread, and what happens when the disk does not keep up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coe.config import JournalConfig
+from coe.errors import ConfigError
+from coe.journal import Journal, Reader, Record, _journal, open_journal
+
+Open = Callable[..., Journal]
+Make = Callable[..., Record]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_what_was_added_is_there_after_close(open_in: Open, folder: Path, record: Make) -> None:
+    journal = open_in()
+    added = [record(number) for number in range(5000)]
+    for each in added:
+        journal.add(each)
+    journal.close()
+    assert list(Reader(folder).records()) == added
+    stats = journal.stats()
+    assert (stats.records, stats.dropped, stats.errors, stats.queued_bytes) == (5000, 0, 0, 0)
+    assert stats.written_bytes == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_records_reach_the_file_without_close(open_in: Open, folder: Path, record: Make) -> None:
+    journal = open_in()
+    for number in range(3):
+        journal.add(record(number))
+        eventually(lambda: journal.stats().queued_bytes == 0)
+        assert [each.id for each in Reader(folder).records()] == [f"dec_{n}" for n in range(number + 1)]
+
+
+def test_nothing_is_opened_before_the_first_record(open_in: Open, folder: Path) -> None:
+    open_in().close()
+    assert not folder.exists()
+
+
+def test_several_journals_write_side_by_side(open_in: Open, folder: Path, record: Make) -> None:
+    journals = [open_in() for _ in range(3)]
+    for number in range(300):
+        journals[number % 3].add(record(number))
+    for each in journals:
+        each.close()
+    assert len(list(folder.iterdir())) == 3
+    assert sorted(each.total_us for each in Reader(folder).records()) == list(range(1000, 1300))
+
+
+def test_a_disk_that_fails_costs_no_record_once_it_works_again(
+    open_in: Open,
+    folder: Path,
+    record: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(_journal, "RETRY_S", 0.01)
+    folder.write_text("in the way")
+    journal = open_in()
+    with caplog.at_level(logging.ERROR, "coe.journal"):
+        for number in range(10):
+            journal.add(record(number))
+        eventually(lambda: journal.stats().errors >= 3)
+    assert len([each for each in caplog.records if "cannot write" in each.message]) == 1
+    folder.unlink()
+    eventually(lambda: journal.stats().queued_bytes == 0)
+    assert len(list(Reader(folder).records())) == 10
+    assert journal.stats().dropped == 0
+
+
+def test_overload_drops_and_counts_and_never_waits(
+    open_in: Open, folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "RETRY_S", 0.01)
+    monkeypatch.setattr(_journal, "QUEUE_BYTES", 5000)
+    folder.write_text("in the way")
+    journal = open_in()
+    for number in range(100):
+        journal.add(record(number))
+    stats = journal.stats()
+    assert stats.records + stats.dropped == 100
+    assert 1 <= stats.records < 20
+    assert stats.queued_bytes <= 5000
+    folder.unlink()
+    eventually(lambda: journal.stats().queued_bytes == 0)
+    journal.add(record(100))
+    journal.close()
+    assert len(list(Reader(folder).records())) == stats.records + 1
+
+
+def test_what_cannot_be_written_at_the_end_is_counted(
+    open_in: Open,
+    folder: Path,
+    record: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(_journal, "RETRY_S", 0.01)
+    folder.write_text("in the way")
+    journal = open_in()
+    for number in range(4):
+        journal.add(record(number))
+    journal.close()
+    assert journal.stats().dropped == 4
+    assert "4 records unwritten" in caplog.text
+
+
+def test_a_record_that_is_none_is_counted_and_harms_no_other(
+    open_in: Open, folder: Path, record: Make
+) -> None:
+    journal = open_in()
+    bad: Any = record(1, category=object())
+    journal.add(record(0))
+    journal.add(bad)
+    journal.add(record(2))
+    journal.close()
+    assert [each.id for each in Reader(folder).records()] == ["dec_0", "dec_2"]
+    assert (journal.stats().dropped, journal.stats().errors) == (1, 1)
+
+
+def test_after_close_records_are_dropped(open_in: Open, folder: Path, record: Make) -> None:
+    journal = open_in()
+    journal.add(record(0))
+    journal.close()
+    journal.add(record(1))
+    assert (journal.stats().records, journal.stats().dropped) == (1, 1)
+    journal.close()
+    assert len(list(Reader(folder).records())) == 1
+
+
+def test_closed_segments_are_converted_by_a_process_of_their_own(
+    open_in: Open, folder: Path, record: Make
+) -> None:
+    journal = open_in(segment_mb=0.01, max_mb=1)
+    for number in range(60):
+        journal.add(record(number))
+    eventually(lambda: journal.stats().queued_bytes == 0)
+    eventually(lambda: any(not path.name.endswith(".jsonl") for path in folder.iterdir()))
+    journal.close()
+    assert journal.stats().errors == 0
+    assert {each.id for each in Reader(folder).records()} == {f"dec_{number}" for number in range(60)}
+
+
+def test_a_conversion_that_fails_is_counted_and_loses_nothing(
+    open_in: Open, folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    journal = open_in(segment_mb=0.001, max_mb=1)
+    for number in range(20):
+        journal.add(record(number))
+        eventually(lambda: journal.stats().queued_bytes == 0)
+    eventually(lambda: journal.stats().errors >= 1)
+    journal.close()
+    assert len(list(Reader(folder).records())) == 20
+
+
+def test_no_folder_means_no_journal(tmp_path: Path) -> None:
+    assert open_journal(JournalConfig(), tmp_path, time.monotonic, time.time) is None
+
+
+def test_a_relative_folder_starts_at_the_configuration(tmp_path: Path) -> None:
+    journal = open_journal(JournalConfig(dir=Path("j")), tmp_path, time.monotonic, time.time)
+    assert journal is not None
+    assert journal.folder == tmp_path / "j"
+    assert list(journal.folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "j").write_text("in the way")
+    with pytest.raises(ConfigError, match=r"cannot be kept in .*j: File exists"):
+        open_journal(JournalConfig(dir=Path("j")), tmp_path, time.monotonic, time.time)
+
+
+def test_a_segment_must_fit_twice() -> None:
+    with pytest.raises(ValueError, match="`segment_mb` must be at most half of `max_mb`, which is 10"):
+        JournalConfig(segment_mb=6, max_mb=10)

@@ -1,0 +1,23 @@
+"""What coe.journal exports."""
+
+from __future__ import annotations
+
+import coe.journal
+
+
+def test_exported_names() -> None:
+    assert sorted(coe.journal.__all__) == [
+        "Attempt",
+        "Follower",
+        "Journal",
+        "JournalStats",
+        "Reader",
+        "Record",
+        "SCHEMA",
+        "Share",
+        "Spread",
+        "Summary",
+        "open_journal",
+        "session_hash",
+        "summarise",
+    ]
