@@ -1,7 +1,8 @@
 """The OpenAI-compatible HTTP surface: raw ASGI, bytes in and bytes out."""
 
 from coe.gateway._app import Gateway
+from coe.gateway._built import Built, build
 from coe.gateway._metrics import Metrics
 from coe.gateway._serve import serve
 
-__all__ = ["Gateway", "Metrics", "serve"]
+__all__ = ["Built", "Gateway", "Metrics", "build", "serve"]

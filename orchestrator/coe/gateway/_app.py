@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from coe.config import Config
-from coe.engine import Engine, model_infos
+from coe.engine import model_infos
 from coe.errors import CoeError
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
+from coe.gateway._built import Built
 from coe.gateway._chat import ChatHandler
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Paths
@@ -24,8 +24,7 @@ class Gateway:
     """One process's gateway.
 
     Args:
-        engine: what it serves.
-        config: limits.
+        built: what it serves, to begin with.
         metrics: the engine's observer.
         clock: monotonic seconds.
         new_id: gives decision ids.
@@ -33,8 +32,7 @@ class Gateway:
 
     def __init__(
         self,
-        engine: Engine,
-        config: Config,
+        built: Built,
         metrics: Metrics,
         clock: Callable[[], float],
         new_id: Callable[[], str],
@@ -43,11 +41,11 @@ class Gateway:
         self._clock = clock
         self._new_id = new_id
         self._draining = False
-        self._generations = Generations(Generation(engine, config, self._paths(engine, config)))
-        metrics.watch(engine)
+        self._generations = Generations(Generation(built, self._paths(built)))
+        metrics.watch(built.engine)
 
-    def _paths(self, engine: Engine, config: Config) -> Paths:
-        chat = ChatHandler(engine, config.server, self._metrics, self._clock, self._new_id)
+    def _paths(self, built: Built) -> Paths:
+        chat = ChatHandler(built.engine, built.config.server, self._metrics, self._clock, self._new_id)
         return {
             "/v1/chat/completions": {"POST": chat.complete},
             "/v1/route": {"POST": chat.route},
@@ -58,18 +56,17 @@ class Gateway:
         }
 
     @property
-    def serving(self) -> tuple[Config, Engine]:
-        """The configuration in force and its engine."""
-        current = self._generations.current
-        return current.config, current.engine
+    def serving(self) -> Built:
+        """What answers the next request."""
+        return self._generations.current.built
 
-    def swap(self, engine: Engine, config: Config) -> None:
-        """Serve with another engine from the next request on; those in flight end on the old one.
+    def swap(self, built: Built) -> None:
+        """Serve with this from the next request on; those in flight end on what they began on.
 
-        The old engine is closed after its last request, but for what the new one has taken over.
+        What served before is closed after its last request, but for what the new one has taken over.
         """
-        self._generations.swap(Generation(engine, config, self._paths(engine, config)))
-        self._metrics.watch(engine)
+        self._generations.swap(Generation(built, self._paths(built)))
+        self._metrics.watch(built.engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -138,7 +135,7 @@ class Gateway:
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /v1/models`: virtual models, then experts."""
-        await respond(send, 200, msgspec.json.encode(ModelList(model_infos(self.serving[1]))))
+        await respond(send, 200, msgspec.json.encode(ModelList(model_infos(self.serving.engine))))
         return 200
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -148,7 +145,7 @@ class Gateway:
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /health/ready`: 200 when an expert can answer at once."""
-        view = self.serving[1].pool.view()
+        view = self.serving.engine.pool.view()
         if self._draining:
             status = "draining"
         elif any(state.healthy and state.awake for state in view.experts.values()):

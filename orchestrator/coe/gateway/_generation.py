@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from coe.config import Config
-from coe.engine import Engine
 from coe.gateway._asgi import Receive, Scope, Send
+from coe.gateway._built import Built
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[int]]
 Paths = Mapping[str, Mapping[str, Handler]]
@@ -24,8 +23,7 @@ class Generation:
         starting: wakes its experts.
     """
 
-    engine: Engine
-    config: Config
+    built: Built
     paths: Paths
     active: int = 0
     retired: bool = False
@@ -47,7 +45,7 @@ class Generations:
     def start(self) -> None:
         """Wake the experts in the background: those that are awake can be asked at once."""
         generation = self.current
-        generation.starting = asyncio.get_running_loop().create_task(generation.engine.start())
+        generation.starting = asyncio.get_running_loop().create_task(generation.built.start())
 
     def swap(self, new: Generation) -> None:
         """Serve the next request with `new`; requests in flight end where they began."""
@@ -75,4 +73,4 @@ class Generations:
         self._living.remove(generation)
         if generation.starting is not None:
             generation.starting.cancel()
-        await generation.engine.aclose(each.engine for each in self._living)
+        await generation.built.aclose(each.built for each in self._living)

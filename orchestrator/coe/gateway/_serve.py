@@ -14,9 +14,10 @@ from typing import Any
 import uvicorn
 
 from coe.config import Config
-from coe.engine import Engine, open_engine
+from coe.engine import Engine
 from coe.errors import ConfigError
 from coe.gateway._app import Gateway
+from coe.gateway._built import build
 from coe.gateway._metrics import Metrics
 from coe.registry import Registry
 
@@ -33,8 +34,8 @@ def serve(config: Config, registry: Registry, on_listening: Callable[[str, Engin
         UserError: something of the configuration cannot be built, or the address cannot be listened on.
     """
     metrics = Metrics()
-    engine = open_engine(config, registry, metrics, time.monotonic)
-    gateway = Gateway(engine, config, metrics, time.monotonic, new_decision_id)
+    built = build(config, registry, metrics, time.monotonic)
+    gateway = Gateway(built, metrics, time.monotonic, new_decision_id)
     settings = uvicorn.Config(
         gateway,
         loop="uvloop",
@@ -49,7 +50,7 @@ def serve(config: Config, registry: Registry, on_listening: Callable[[str, Engin
         date_header=False,
         timeout_graceful_shutdown=int(config.server.drain_timeout_s) or 1,
     )
-    server = _Server(settings, gateway, lambda url: on_listening(url, engine))
+    server = _Server(settings, gateway, lambda url: on_listening(url, built.engine))
     listener = _listen(config.server.host, config.server.port)
     with asyncio.Runner(loop_factory=_uvloop) as runner:
         runner.run(server.serve([listener]))

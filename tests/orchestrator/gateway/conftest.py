@@ -17,8 +17,8 @@ import pytest
 import uvicorn
 
 from coe.config import loads
-from coe.engine import Engine, open_engine
-from coe.gateway import Gateway, Metrics
+from coe.engine import Engine
+from coe.gateway import Gateway, Metrics, build
 from coe.registry import Registry
 from coe.testing import FakeUpstream
 
@@ -49,9 +49,9 @@ class Running:
 def running(text: str) -> Iterator[Running]:
     config = loads(text, {})
     metrics = Metrics()
-    engine = open_engine(config, Registry(), metrics, time.monotonic)
+    built = build(config, Registry(), metrics, time.monotonic)
     ids = (f"dec_{number}" for number in itertools.count())
-    gateway = Gateway(engine, config, metrics, time.monotonic, lambda: next(ids))
+    gateway = Gateway(built, metrics, time.monotonic, lambda: next(ids))
     server = uvicorn.Server(uvicorn.Config(gateway, port=0, log_config=None, ws="none", http="httptools"))
     listening: Future[int] = Future()
 
@@ -66,7 +66,7 @@ def running(text: str) -> Iterator[Running]:
     thread.start()
     url = f"http://127.0.0.1:{listening.result(20)}"
     with httpx.Client(base_url=url, timeout=20) as client:
-        yield Running(client, url, engine, gateway)
+        yield Running(client, url, built.engine, gateway)
     server.should_exit = True
     thread.join(20)
 
