@@ -72,6 +72,7 @@ def test_the_main_job_with_no_configuration(serve: Serve, redis_server: Any) -> 
         assert 'coe_decision_cache_lookups_total{source="shared"} 1.0' in second.metrics()
 
         # Without Redis nothing changes for the caller.
+        assert 'coe_shared_cache_events_total{event="hits"} 1.0' in second.metrics()
         redis_server.kill()
         for prompt in ("Solve for y: 2y = 8", next(iter(PROMPTS))):
             text, facts, _ = ask(client, prompt, stream=False)

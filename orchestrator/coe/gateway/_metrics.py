@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from coe.cache import StoreStats
+from coe.contracts import DecisionCache
 from coe.engine import Attempt, Routed
 from coe.wire import Usage
 
@@ -155,3 +158,28 @@ class _LiveState(Collector):
                 lookups.add_metric([source], getattr(stats, source))
             yield lookups
             yield GaugeMetricFamily("coe_decision_cache_entries", "Decisions in memory.", value=stats.entries)
+            if self.engine.store.shared is not None:
+                yield from _shared_cache(self.engine.store.shared, stats)
+
+
+def _shared_cache(shared: DecisionCache, stats: StoreStats) -> Iterable[Metric]:
+    """What the shared cache counts of itself, where it does, and what became of its decisions."""
+    events = {"refused": stats.refused, "failures": stats.failures}
+    if isinstance(shared, _Counting):
+        counted = asdict(shared.stats())
+        breaker = counted.pop("breaker", None)
+        if breaker is not None:
+            text = "1 while the shared cache is left alone."
+            yield GaugeMetricFamily("coe_shared_cache_breaker_open", text, value=breaker != "closed")
+        events |= counted
+    counter = CounterMetricFamily("coe_shared_cache_events", "What the shared cache did.", labels=["event"])
+    for event, count in events.items():
+        counter.add_metric([event], count)
+    yield counter
+
+
+@runtime_checkable
+class _Counting(Protocol):
+    """A shared cache with counters of its own: a dataclass of numbers, and perhaps `breaker`."""
+
+    def stats(self) -> Any: ...

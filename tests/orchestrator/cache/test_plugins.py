@@ -49,7 +49,6 @@ def test_importing_the_package_and_keeping_in_memory_does_not_import_redis():
 
 def test_the_public_names_are_these():
     assert sorted(coe.cache.__all__) == [
-        "Breaker",
         "DecisionStore",
         "KEY_BYTES",
         "Lines",
