@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coe.contracts import Embedder, Plugin, Router
 
-__all__ = ["sentence_transformers", "static", "two_step_router"]
+__all__ = ["expected_router", "sentence_transformers", "static", "two_step_router"]
 
 
 def two_step_router() -> Plugin[Router]:
     """The `two-step` router."""
     from coe_routers.routing import PLUGIN
+
+    return PLUGIN
+
+
+def expected_router() -> Plugin[Router]:
+    """The `expected` router."""
+    from coe_routers.expected import PLUGIN
 
     return PLUGIN
 

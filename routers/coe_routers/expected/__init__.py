@@ -1,6 +1,15 @@
-"""Routing by expected score: categories weighed by their probabilities, budgets by their prices."""
+"""The router that training makes: a classifier and a rule, saved together."""
 
-from coe_routers.expected._prices import prices
-from coe_routers.expected._rule import Rule
+from coe_routers.expected._router import PLUGIN, ExpectedRouter, ExpectedSettings, load_expected
+from coe_routers.expected._saved import load_rule, map_of, rule_facts, rule_files
 
-__all__ = ["Rule", "prices"]
+__all__ = [
+    "PLUGIN",
+    "ExpectedRouter",
+    "ExpectedSettings",
+    "load_expected",
+    "load_rule",
+    "map_of",
+    "rule_facts",
+    "rule_files",
+]

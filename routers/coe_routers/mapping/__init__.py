@@ -12,7 +12,7 @@ from coe_routers.mapping._analysis import (
 )
 from coe_routers.mapping._choose import Choice, choose_map
 from coe_routers.mapping._crossval import held_out, known_mean
-from coe_routers.mapping._evidence import Evidence, Instance, evidence
+from coe_routers.mapping._evidence import Evidence, Instance, cost_of, evidence
 from coe_routers.mapping._infeasible import InfeasibleBudget
 from coe_routers.mapping._problem import LIMITS, Budget, Latency, Problem
 from coe_routers.mapping._rules import Kind, Solved, single_rule, solve_rule
@@ -36,6 +36,7 @@ __all__ = [
     "Stability",
     "best_single_map",
     "choose_map",
+    "cost_of",
     "evidence",
     "held_out",
     "known_mean",

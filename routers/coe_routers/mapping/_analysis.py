@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coe_routers.expected import Rule
 from coe_routers.mapping._crossval import held_out, known_mean
 from coe_routers.mapping._evidence import Evidence, Rows
 from coe_routers.mapping._infeasible import InfeasibleBudget
 from coe_routers.mapping._problem import Budget, Problem
 from coe_routers.mapping._rules import Kind, solve_rule
 from coe_routers.mapping._solver import ExpertMap, solve
+from coe_routers.rules import Rule
 from coe_routers.scores import bootstrap_mean, paired_bootstrap
 
 

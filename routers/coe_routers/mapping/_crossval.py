@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from coe_routers.expected import Rule
 from coe_routers.mapping._evidence import Evidence, Rows
+from coe_routers.rules import Rule
 
 Floats = NDArray[np.float64]
 

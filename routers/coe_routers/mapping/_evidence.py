@@ -163,7 +163,7 @@ def evidence(
     known = (labels[:, None] == np.arange(len(names))).astype(np.float32)
     usd = cost_usd(outcomes, cards).usd
     active = by_expert(cards, outcomes.experts, "active_params_b")
-    cost, unit = _cost(outcomes, usd, active)
+    cost, unit = _cost(outcomes, cards)
     return Evidence(
         categories=names,
         experts=outcomes.experts,
@@ -180,22 +180,29 @@ def evidence(
     )
 
 
-def _cost(outcomes: Outcomes, usd: Floats, active: Floats) -> tuple[Floats, str]:
+COST_UNITS = ("usd_per_1k", "active_params_b", "output_tokens", "response_chars")
+"""What a cost may count, the first choice first."""
+
+
+def cost_of(outcomes: Outcomes, cards: Mapping[str, Card], unit: str) -> Floats:
+    """Costs float64[n, m] in a unit of `COST_UNITS`, NaN where unknown; all NaN for `none`."""
+    shape = outcomes.scores.shape
+    if unit == "usd_per_1k":
+        return cost_usd(outcomes, cards).usd * 1000.0
+    if unit == "active_params_b":
+        return np.broadcast_to(by_expert(cards, outcomes.experts, "active_params_b"), shape).copy()
+    column: NDArray[np.float32] | None = getattr(outcomes, unit, None)
+    return np.full(shape, np.nan) if column is None else column.astype(np.float64)
+
+
+def _cost(outcomes: Outcomes, cards: Mapping[str, Card]) -> tuple[Floats, str]:
     """The first kind of cost that is known of most experts."""
-    n = len(outcomes)
-    kinds: list[tuple[Floats, str]] = [
-        (usd * 1000.0, "usd_per_1k"),
-        (np.tile(active, (n, 1)), "active_params_b"),
-    ]
-    for name in ("output_tokens", "response_chars"):
-        column: NDArray[np.float32] | None = getattr(outcomes, name)
-        if column is not None:
-            kinds.append((column.astype(np.float64), name))
-    known = [float(np.isfinite(values).any(axis=0).mean()) for values, _ in kinds]
+    kinds = [cost_of(outcomes, cards, unit) for unit in COST_UNITS]
+    known = [float(np.isfinite(values).any(axis=0).mean()) for values in kinds]
     best = int(np.argmax(known))
     if known[best] == 0:
-        return np.zeros((n, len(outcomes.experts))), "none"
-    return kinds[best]
+        return np.zeros(outcomes.scores.shape), "none"
+    return kinds[best], COST_UNITS[best]
 
 
 def counted(values: Floats, category: Rows, c: int) -> Floats:

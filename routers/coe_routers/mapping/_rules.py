@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coe_routers.expected import Rule, prices
 from coe_routers.mapping._evidence import Evidence, Instance, Rows
 from coe_routers.mapping._milp import AVERAGED, POOLED
 from coe_routers.mapping._problem import SLOW_SHARE, Budget, Problem
 from coe_routers.mapping._solver import ExpertMap, solve
+from coe_routers.rules import Rule, prices
 
 Floats = NDArray[np.float64]
 Kind = Literal["map", "expected"]

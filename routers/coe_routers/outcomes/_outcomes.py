@@ -91,6 +91,20 @@ class Outcomes:
             **{name: column[:, columns] for name, column in self._recorded().items()},
         )
 
+    def with_experts(self, names: Sequence[str]) -> Outcomes:
+        """The outcomes with these experts as columns, in this order; NaN for one without outcomes here."""
+        of = [self.experts.index(name) if name in self.experts else -1 for name in names]
+
+        def picked(column: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.concatenate([column, np.full((len(self), 1), np.nan, np.float32)], axis=1)[:, of]
+
+        return replace(
+            self,
+            experts=tuple(names),
+            scores=picked(self.scores),
+            **{name: picked(column) for name, column in self._recorded().items()},
+        )
+
     def _recorded(self) -> dict[str, NDArray[np.float32]]:
         """The optional columns that exist, by name."""
         found = {name: getattr(self, name) for name in OPTIONAL_COLUMNS}

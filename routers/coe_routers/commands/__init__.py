@@ -1,0 +1,1 @@
+"""The commands that turn outcomes into routers; registered in the group coe.commands."""

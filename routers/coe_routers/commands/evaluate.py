@@ -1,0 +1,103 @@
+"""`coe evaluate`: a router against the best single expert and others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coe_routers.commands._plot import policies_svg
+from coe_routers.commands._shared import (
+    JsonOption,
+    OutcomesArgument,
+    RouterArgument,
+    SeedOption,
+    console,
+    plain,
+    points,
+    print_json,
+    steps,
+    table,
+)
+from coe_routers.evaluation import Report, evaluate
+from coe_routers.offline import find_embedder
+from coe_routers.outcomes import read_outcomes
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def command(
+    router: RouterArgument,
+    outcomes: OutcomesArgument,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write score over cost as SVG.", show_default=False),
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a router with the best single expert, chance, k-NN and both oracles on other outcomes."""
+    with steps("evaluating"):
+        report = evaluate(router, read_outcomes(outcomes), find_embedder, seed=seed)
+    if plot is not None:
+        plot.write_text(
+            policies_svg(report.cost_unit, [(row.policy, row.cost, row.score) for row in report.rows])
+        )
+    if as_json:
+        print_json(_summary(report))
+        return
+    _show(report)
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    return plain(
+        {
+            "rows": [
+                {
+                    "policy": row.policy,
+                    "score": row.score,
+                    "score_ci95": row.score_ci95,
+                    "cost": row.cost,
+                    "diff_points": row.diff_points,
+                    "diff_ci95": row.diff_ci95,
+                    "n": row.n,
+                }
+                for row in report.rows
+            ],
+            "best_single": report.single,
+            "cost_unit": report.cost_unit,
+            "general_share": report.general_share,
+            "accuracy": report.accuracy,
+            "calibration_error": report.calibration_error,
+            "categories": report.categories,
+            "confusion": report.confusion.tolist(),
+            "experts": report.experts,
+        }
+    )
+
+
+def _show(report: Report) -> None:
+    shown = console()
+    rows = [
+        [
+            row.policy,
+            f"{row.score:.4f}",
+            f"{row.score_ci95[0]:.4f} to {row.score_ci95[1]:.4f}",
+            "" if row.cost != row.cost else f"{row.cost:.4g}",
+            f"{row.diff_points:+.1f}",
+            points(*row.diff_ci95),
+            str(row.n),
+        ]
+        for row in report.rows
+    ]
+    columns = ("policy", "score", "95%", report.cost_unit, "points", "95% of points", "n")
+    shown.print(table(f"Points are to the best single expert, {report.single}", columns, rows))
+    if report.accuracy == report.accuracy:
+        shown.print(
+            f"Classifier: {report.accuracy:.1%} right, calibration error {report.calibration_error:.3f}, "
+            f"{report.general_share:.1%} sent to general."
+        )
+    used = sorted(report.experts.items(), key=lambda pair: -pair[1])
+    shown.print("Traffic: " + ", ".join(f"{name} {share:.1%}" for name, share in used) + ".")
