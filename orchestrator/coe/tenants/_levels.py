@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from coe.errors import RateLimited
-from coe.tenants._limits import remaining, wait_s
+from coe.tenants._limits import ROUNDING_S, remaining, wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Levels:
 
     def admit(self) -> bool:
         """Whether there is room for the request."""
-        return self._longest_wait()[0] <= 0
+        return self._longest_wait()[0] <= ROUNDING_S
 
     def refusal(self) -> RateLimited:
         """The error for a request that there is no room for."""

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Literal
 
 MINUTE_S = 60.0
+ROUNDING_S = 1e-6
+"""A wait that is shorter comes from floats, or from Redis's clock, which counts microseconds."""
 NANO = 1_000_000_000
 """Money is counted in whole billionths of a USD: sums of floats drift, and prices are per million tokens."""
 
@@ -35,7 +37,7 @@ class Bucket:
 
     def take(self, now: float, amount: int, per_minute: int) -> bool:
         """Take the amount if it is there."""
-        if wait_s(self.used_s(now), amount, per_minute) > 0:
+        if wait_s(self.used_s(now), amount, per_minute) > ROUNDING_S:
             return False
         self.correct(now, amount, per_minute)
         return True

@@ -36,7 +36,7 @@ for i = 1, 2 do
   if per_minute > 0 then
     used[i] = math.max((tonumber(redis.call('GET', KEYS[i])) or 0) - now, 0)
     after[i] = used[i] + amounts[i] * minute / per_minute
-    if after[i] > minute then admitted = 0 end
+    if after[i] > minute + 1 then admitted = 0 end
   end
 end
 if admitted == 0 then return {0, used[1], used[2], 0} end
