@@ -42,10 +42,12 @@ class Gateway:
         self._new_id = new_id
         self._draining = False
         self._generations = Generations(Generation(built, self._paths(built)))
-        metrics.watch(built.engine)
+        metrics.watch(built.engine, built.journal)
 
     def _paths(self, built: Built) -> Paths:
-        chat = ChatHandler(built.engine, built.config.server, self._metrics, self._clock, self._new_id)
+        chat = ChatHandler(
+            built.engine, built.config.server, self._metrics, self._clock, self._new_id, built.journal
+        )
         return {
             "/v1/chat/completions": {"POST": chat.complete},
             "/v1/route": {"POST": chat.route},
@@ -66,7 +68,7 @@ class Gateway:
         What served before is closed after its last request, but for what the new one has taken over.
         """
         self._generations.swap(Generation(built, self._paths(built)))
-        self._metrics.watch(built.engine)
+        self._metrics.watch(built.engine, built.journal)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from coe.config import Config
 from coe.engine import Engine, Observer, open_engine
+from coe.journal import Journal, open_journal
 from coe.registry import Registry
 
 
@@ -16,10 +19,12 @@ class Built:
 
     Attributes:
         engine: routes and asks.
+        journal: where requests leave their records; None when none is kept.
     """
 
     config: Config
     engine: Engine
+    journal: Journal | None = None
 
     async def start(self) -> None:
         """Connect what is shared and wake the experts. What fails is tried again when it is needed."""
@@ -27,7 +32,11 @@ class Built:
 
     async def aclose(self, living: Iterable[Built] = ()) -> None:
         """Free all but what one of the `living` has taken over."""
+        living = tuple(living)
         await self.engine.aclose(each.engine for each in living)
+        if self.journal is not None and all(self.journal is not each.journal for each in living):
+            # It waits for the disk.
+            await asyncio.to_thread(self.journal.close)
 
 
 def build(
@@ -36,6 +45,7 @@ def build(
     observer: Observer,
     clock: Callable[[], float],
     previous: Built | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Built:
     """Build everything that a configuration names. Touches no network; `Built.start` does.
 
@@ -45,9 +55,17 @@ def build(
         observer: told what the engine does.
         clock: monotonic seconds.
         previous: what the new one shall follow: what has not changed is taken over.
+        wall_clock: seconds since 1970.
 
     Raises:
         UserError: something of the configuration cannot be built; the message names it.
     """
     before = (previous.config, previous.engine) if previous else None
-    return Built(config, open_engine(config, registry, observer, clock, before))
+    engine = open_engine(config, registry, observer, clock, before)
+    if previous is not None and _keeps_journal(previous.config, config):
+        return Built(config, engine, previous.journal)
+    return Built(config, engine, open_journal(config.journal, config.base_dir, clock, wall_clock))
+
+
+def _keeps_journal(old: Config, new: Config) -> bool:
+    return (old.journal, old.base_dir) == (new.journal, new.base_dir)

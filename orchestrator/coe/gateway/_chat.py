@@ -27,6 +27,8 @@ from coe.gateway._asgi import (
 from coe.gateway._envelope import error_frame
 from coe.gateway._facts import annotate, annotate_first_event, routing_headers
 from coe.gateway._metrics import Metrics
+from coe.gateway._note import Note
+from coe.journal import Journal
 from coe.wire import chat_request, parse_chat
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -67,6 +69,7 @@ class ChatHandler:
         metrics: told about usage.
         clock: monotonic seconds.
         new_id: gives decision ids.
+        journal: where requests leave their records.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ChatHandler:
         metrics: Metrics,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        journal: Journal | None = None,
     ) -> None:
         self._engine = engine
         self._max_body_bytes = int(config.max_body_mb * 1e6)
@@ -84,27 +88,38 @@ class ChatHandler:
         self._metrics = metrics
         self._clock = clock
         self._new_id = new_id
+        self._journal = journal
 
     async def complete(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`POST /v1/chat/completions`. Returns the status."""
-        request = parse_chat(await read_body(scope, receive, self._max_body_bytes), self._extra_fields)
+        with Note(self._journal, self._clock, self._new_id()) as note:
+            return await self._complete(scope, receive, send, note)
+
+    async def _complete(self, scope: Scope, receive: Receive, send: Send, note: Note) -> int:
+        raw = await read_body(scope, receive, self._max_body_bytes)
+        note.request = request = parse_chat(raw, self._extra_fields)
         control = read_control(scope)
+        note.session = control.session
         context = Context(
-            tenant=DEFAULT_TENANT,
-            request_id=self._new_id(),
+            tenant=note.tenant,
+            request_id=note.request_id,
             deadline=self._clock() + self._timeout_s,
             clock=self._clock,
             traceparent=control.traceparent,
         )
         with CancelOnDisconnect(receive):
-            served = await self._engine.complete(request, context, control.session)
+            served = await self._engine.complete(request, context, control.session, note.trail)
+            note.served = served
             facts = coe_object(context.request_id, served, explain=control.explain)
             headers = routing_headers(context.request_id, served.routed, served.card, served.fallback_from)
             if served.chunks is not None:
                 async with aclosing(served.chunks):
-                    await self._stream(send, served.chunks, served.card.name, facts, headers)
+                    await self._stream(send, served.chunks, served.card.name, facts, headers, note)
             else:
-                await respond(send, 200, self._annotated(served, facts), (JSON, *headers))
+                body = self._annotated(served, facts)
+                note.first_byte()
+                await respond(send, 200, body, (JSON, *headers))
+                note.sent_bytes = len(body)
         self._metrics.used(served.card.name, served.reply.usage)
         return 200
 
@@ -136,20 +151,29 @@ class ChatHandler:
         expert: str,
         facts: dict[str, Any],
         headers: list[tuple[bytes, bytes]],
+        note: Note,
     ) -> None:
         """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
         await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *headers]})
+        count = size = 0
         try:
             first = await anext(chunks)
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)
             await send({"type": "http.response.body", "body": first, "more_body": True})
+            note.first_byte()
+            count, size = 1, len(first)
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                count += 1
+                size += len(chunk)
             last = b""
         except CoeError as error:
+            note.error = error.code
             last = error_frame(error)
+        finally:
+            note.sent_chunks, note.sent_bytes = count, size
         await send({"type": "http.response.body", "body": last})
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from coe.engine import Engine
+    from coe.journal import Journal, JournalStats
 
 _ROUTE_BUCKETS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2)
 _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -71,12 +72,16 @@ class Metrics:
         self._live: _LiveState | None = None
         self._disconnects = self._counter("coe_client_disconnects", "Callers that went away early.")
 
-    def watch(self, engine: Engine) -> None:
-        """Report the live state of this engine's pool and cache at each scrape, and of no other."""
+    def watch(self, engine: Engine, journal: Journal | None = None) -> None:
+        """Report the live state of this engine's pool and cache, and of the journal, at each scrape.
+
+        Of no other engine or journal from then on.
+        """
         if self._live is None:
             self._live = _LiveState(engine)
             self.registry.register(self._live)
         self._live.engine = engine
+        self._live.journal = journal
 
     def reloaded(self, outcome: str) -> None:
         """Another configuration was read: `applied`, or `refused`."""
@@ -137,6 +142,7 @@ class _LiveState(Collector):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.journal: Journal | None = None
 
     def collect(self) -> Iterable[Metric]:
         in_flight = GaugeMetricFamily("coe_expert_in_flight", "Requests being answered.", labels=["expert"])
@@ -160,6 +166,21 @@ class _LiveState(Collector):
             yield GaugeMetricFamily("coe_decision_cache_entries", "Decisions in memory.", value=stats.entries)
             if self.engine.store.shared is not None:
                 yield from _shared_cache(self.engine.store.shared, stats)
+        if self.journal is not None:
+            yield from _journal(self.journal.stats())
+
+
+def _journal(stats: JournalStats) -> Iterable[Metric]:
+    """What the journal counts of itself."""
+    counts = {
+        "records": ("Requests taken into the journal.", stats.records),
+        "dropped": ("Records lost: the disk was full or did not keep up.", stats.dropped),
+        "bytes": ("Bytes written to the journal.", stats.written_bytes),
+        "errors": ("Failures to write, convert or encode.", stats.errors),
+    }
+    for name, (text, count) in counts.items():
+        yield CounterMetricFamily(f"coe_journal_{name}", text, value=count)
+    yield GaugeMetricFamily("coe_journal_queued_bytes", "Records that wait.", value=stats.queued_bytes)
 
 
 def _shared_cache(shared: DecisionCache, stats: StoreStats) -> Iterable[Metric]:

@@ -17,10 +17,11 @@ starts it by itself, at the lowest priority.
 from coe.journal._follow import Follower
 from coe.journal._journal import Journal, JournalStats, open_journal
 from coe.journal._read import Reader
-from coe.journal._record import SCHEMA, Attempt, Record, session_hash
+from coe.journal._record import MAX_PROMPT_CHARACTERS, SCHEMA, Attempt, Record, session_hash
 from coe.journal._summary import Share, Spread, Summary, summarise
 
 __all__ = [
+    "MAX_PROMPT_CHARACTERS",
     "SCHEMA",
     "Attempt",
     "Follower",

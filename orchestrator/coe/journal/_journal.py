@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import logging
 import tempfile
@@ -150,11 +151,15 @@ class Journal:
         )
 
     def close(self) -> None:
-        """Write all that was added, and end. Blocks, a few seconds at most when the disk says no."""
+        """Write all that was added, and end. Blocks, a few seconds at most when the disk says no.
+
+        A process that ends without it calls it at its exit.
+        """
         self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+            atexit.unregister(self.close)
         self._compactor.stop()
 
     # --- the thread ---
@@ -163,6 +168,7 @@ class Journal:
         self._sweep_at = self._clock() + FIRST_SWEEP_S
         self._thread = threading.Thread(target=self._run, name="coe-journal", daemon=True)
         self._thread.start()
+        atexit.register(self.close)
 
     def _run(self) -> None:
         while not self._stop.is_set():
