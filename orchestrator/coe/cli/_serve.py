@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from coe.cli._options import ConfigOption, checked, load_config, registry_for
-from coe.config import Config, PluginSettings, ServerConfig, find
-from coe.engine import Engine
+from coe.cli._options import ConfigOption, checked, registry_for
+from coe.config import Config, ConfigSource, Overrides
 from coe.experts import fetch_models
 from coe.gateway import serve
 
@@ -32,6 +31,9 @@ def run(
             metavar="URL", envvar="COE_REDIS_URL", help="Share decisions through this Redis; redis:// URL."
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that answer requests; overrides the configuration.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve every configured expert behind one OpenAI-compatible endpoint.
@@ -42,39 +44,27 @@ def run(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
-    settings = _overridden(load_config(config), host, port, redis)
+    # What a reload does is always worth a line.
+    logging.getLogger("coe.reload").setLevel(logging.INFO)
+    source = ConfigSource.found(config, Overrides(host=host, port=port, workers=workers, redis=redis))
+    text = source.read()
+    settings = source.parse(text)
     registry = registry_for(settings)
-    embedded = find(config) is None
     checked(settings, registry)
     with Console(stderr=True).status("Looking for the model …") as status:
         fetch_models(settings, status.update)
-    serve(settings, registry, lambda url, engine: _greet(url, engine, settings, embedded))
+    serve(source, text, settings, registry, lambda url: _greet(url, settings, source.path is None))
 
 
-def _overridden(config: Config, host: str | None, port: int | None, redis: str | None) -> Config:
-    """The configuration with what the command line says instead."""
-    update: dict[str, object] = {}
-    address = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    if address:
-        update["server"] = ServerConfig.model_validate({**config.server.model_dump(), **address})
-    if redis is not None:
-        shared = PluginSettings.model_validate({"kind": "redis", "url": redis})
-        update["cache"] = config.cache.model_copy(update={"shared": shared})
-    if not update:
-        return config
-    changed = config.model_copy(update=update)
-    changed.attach(config.origin)
-    return changed
-
-
-def _greet(url: str, engine: Engine, config: Config, embedded: bool) -> None:
+def _greet(url: str, config: Config, embedded: bool) -> None:
     """Say where it listens and what to do next."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    model = next(iter(engine.routers), next(iter(engine.pool.members)))
+    model = next(iter(config.routers))
+    routable = [name for name, expert in config.experts.items() if expert.routable]
     console.print(f"[bold]coe[/bold] serves [bold]{url}/v1[/bold] — configuration: {config.source}")
-    for name in engine.routers:
-        routable = ", ".join(engine.pool.view(engine.routers[name].experts).experts)
-        console.print(f"  model [bold]{name}[/bold] chooses among: {routable}")
+    for name, router in config.routers.items():
+        experts = ", ".join(routable if router.experts is None else router.experts)
+        console.print(f"  model [bold]{name}[/bold] chooses among: {experts}")
     if embedded:
         console.print(
             "  These experts are prompts on SmolLM2-135M, a [bold]very small[/bold] model on this CPU: good "

@@ -9,11 +9,12 @@ import msgspec
 
 from coe.engine import model_infos
 from coe.errors import CoeError
+from coe.gateway._admin import Admin, Reload
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
 from coe.gateway._built import Built
 from coe.gateway._chat import ChatHandler
 from coe.gateway._envelope import envelope, error_headers
-from coe.gateway._generation import Generation, Generations, Paths
+from coe.gateway._generation import Generation, Generations, Handler, Paths
 from coe.gateway._metrics import Metrics
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
@@ -28,6 +29,7 @@ class Gateway:
         metrics: the engine's observer.
         clock: monotonic seconds.
         new_id: gives decision ids.
+        reload: reads the configuration again; None where that cannot be asked for over HTTP.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class Gateway:
         metrics: Metrics,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        reload: Reload | None = None,
     ) -> None:
         self._metrics = metrics
         self._clock = clock
         self._new_id = new_id
+        self._reload = reload
         self._draining = False
         self._generations = Generations(Generation(built, self._paths(built)))
         metrics.watch(built.engine, built.journal)
@@ -48,7 +52,7 @@ class Gateway:
         chat = ChatHandler(
             built.engine, built.config.server, self._metrics, self._clock, self._new_id, built.journal
         )
-        return {
+        paths: dict[str, dict[str, Handler]] = {
             "/v1/chat/completions": {"POST": chat.complete},
             "/v1/route": {"POST": chat.route},
             "/v1/models": {"GET": self._models},
@@ -56,6 +60,10 @@ class Gateway:
             "/health/ready": {"GET": self._ready},
             "/metrics": {"GET": self._exposition},
         }
+        key = built.config.server.admin_key
+        if key is not None and self._reload is not None:
+            paths["/admin/reload"] = {"POST": Admin(key.get_secret_value(), self._reload).reload}
+        return paths
 
     @property
     def serving(self) -> Built:

@@ -1,0 +1,174 @@
+"""Replace the configuration of a running gateway: build the new one whole, then swap, or keep the old one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+
+from coe.config import Config, ConfigSource, InvalidConfig, changes, check_plugins
+from coe.errors import CoeError, ConfigError
+from coe.gateway._built import Built
+from coe.registry import FIRST_PARTY, Registry
+
+_log = logging.getLogger("coe.reload")
+
+_FIXED = ("server.host", "server.port", "server.workers", "server.drain_timeout_s")
+"""Keys that are read once, at the start."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a reload.
+
+    Attributes:
+        outcome: `refused` when the old configuration stays in force.
+        changes: what differs from the old configuration, a line each.
+        errors: why it was refused, a line each.
+    """
+
+    outcome: Literal["applied", "refused"]
+    changes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+def read_config(source: ConfigSource, text: str) -> tuple[Config, Registry]:
+    """The configuration that a text stands for, accepted by its plugins.
+
+    Raises:
+        InvalidConfig: something of it is wrong; all problems at once.
+    """
+    config = source.parse(text)
+    registry = Registry(allow=FIRST_PARTY.union(config.plugins.allow))
+    if problems := check_plugins(config, registry):
+        raise InvalidConfig(problems)
+    return config, registry
+
+
+class Preparing:
+    """Builds what another text stands for beside what serves, and puts it in force when told to.
+
+    Args:
+        source: where the text comes from.
+        serving: what answers the next request.
+        build: what a configuration is built into; the last argument is what it follows.
+        swap: puts it in force.
+    """
+
+    def __init__(
+        self,
+        source: ConfigSource,
+        serving: Callable[[], Built],
+        build: Callable[[Config, Registry, Built], Built],
+        swap: Callable[[Built], None],
+    ) -> None:
+        self._source = source
+        self._serving = serving
+        self._build = build
+        self._swap = swap
+        self._prepared: Built | None = None
+
+    async def prepare(self, text: str) -> Outcome:
+        """Build what the text stands for. Requests are served meanwhile; nothing changes for them yet."""
+        await self.abort()
+        before = self._serving()
+        try:
+            # Reading artifacts takes time that the requests in flight have not.
+            built = await asyncio.to_thread(self._read_and_build, text, before)
+        except CoeError as error:
+            return Outcome("refused", errors=tuple(str(error).splitlines()))
+        # Plugins build experts and routers: whatever one of them raises, what serves goes on.
+        except Exception as error:  # noqa: BLE001
+            _log.exception("configuration could not be built")
+            return Outcome("refused", errors=(f"{type(error).__name__} while it was built: see the log.",))
+        self._prepared = built
+        return Outcome("applied", described(before.config, built.config))
+
+    def commit(self) -> None:
+        """Put in force what was prepared last."""
+        if self._prepared is not None:
+            built, self._prepared = self._prepared, None
+            self._swap(built)
+
+    async def abort(self) -> None:
+        """Drop what was prepared."""
+        if self._prepared is not None:
+            built, self._prepared = self._prepared, None
+            await built.aclose([self._serving()])
+
+    async def replace(self, text: str) -> Outcome:
+        """Prepare, and commit if that went well."""
+        outcome = await self.prepare(text)
+        self.commit()
+        return outcome
+
+    def _read_and_build(self, text: str, before: Built) -> Built:
+        config, registry = read_config(self._source, text)
+        return self._build(config, registry, before)
+
+
+def described(old: Config, new: Config) -> tuple[str, ...]:
+    """`coe.config.changes`, with a note at what only a restart changes."""
+    return tuple(
+        f"{line} (after a restart)" if line.split(":", 1)[0] in _FIXED else line for line in changes(old, new)
+    )
+
+
+class Reloading:
+    """Reads the configuration again when asked to, one reload at a time.
+
+    Args:
+        source: where it comes from.
+        text: what is in force.
+        replace: puts a text in force, or says why not.
+        told: hears every outcome.
+    """
+
+    def __init__(
+        self,
+        source: ConfigSource,
+        text: str,
+        replace: Callable[[str], Awaitable[Outcome]],
+        told: Callable[[Outcome], None],
+    ) -> None:
+        self._source = source
+        self._replace = replace
+        self._told = told
+        self._lock = asyncio.Lock()
+        self.text = text
+
+    async def reload(self, why: str, *, only_if_new: bool = False) -> Outcome:
+        """Read the text and put it in force. Never raises for a wrong one.
+
+        Args:
+            why: for the log.
+            only_if_new: leave it at that when the text is what is in force. Without this it is built again,
+                because what it refers to, such as a trained router, may have changed.
+        """
+        async with self._lock:
+            try:
+                text = await asyncio.to_thread(self._source.read)
+                if only_if_new and text == self.text:
+                    return Outcome("applied")
+                outcome = await self._replace(text)
+            except ConfigError as error:
+                outcome = Outcome("refused", errors=(str(error),))
+            else:
+                if outcome.outcome == "applied":
+                    self.text = text
+        _report(outcome, why)
+        self._told(outcome)
+        return outcome
+
+
+def _report(outcome: Outcome, why: str) -> None:
+    if outcome.outcome == "applied":
+        _log.info("configuration applied: reason=%r changes=%d", why, len(outcome.changes))
+        for line in outcome.changes:
+            _log.info("configuration changed: %s", line)
+    else:
+        _log.error("configuration refused, the old one stays in force: reason=%r", why)
+        for line in outcome.errors:
+            _log.error("configuration error: %s", line)

@@ -1,0 +1,94 @@
+"""uvicorn's server with our end: drain, then exit 0."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from coe.config import Config
+from coe.gateway._app import Gateway
+
+
+class Server(uvicorn.Server):
+    """Serves a gateway until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Args:
+        gateway: the application.
+        config: how it listens and how long it drains.
+        on_listening: called once connections are accepted.
+    """
+
+    def __init__(self, gateway: Gateway, config: Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gateway,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                # Nothing here reads the client address, and a forwarded header is a claim.
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=int(config.server.drain_timeout_s) or 1,
+            )
+        )
+        self._gateway = gateway
+        self._on_listening = on_listening
+
+    def stop(self) -> None:
+        """Drain and end; at once when it was draining already."""
+        self._gateway.drain()
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self.stop)
+        try:
+            yield
+        finally:
+            for each in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(each)
+
+
+class HangUp:
+    """What SIGHUP means: the terminal that we were started from is gone, or somebody wants a reload."""
+
+    def __init__(self) -> None:
+        # Under nohup the signal is ignored at the start: that terminal may go.
+        self._watching = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN and _has_terminal()
+
+    def terminal_gone(self) -> bool:
+        """Whether the terminal was closed: the server should end with it, as everything else there does."""
+        return self._watching and not _has_terminal()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def uvloop_loop() -> asyncio.AbstractEventLoop:
+    """A new event loop. Imported late: the commands that only read need none."""
+    import uvloop
+
+    return uvloop.new_event_loop()

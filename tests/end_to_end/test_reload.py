@@ -1,0 +1,154 @@
+"""Another configuration, while requests are served."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from coe.testing import FakeUpstream, Fault
+
+if TYPE_CHECKING:
+    from conftest import Served
+
+    Serve = Callable[..., Served]
+
+KEY = "an-admin-key-of-the-tests"
+BODY = {"model": "auto", "messages": [{"role": "user", "content": "one two three"}]}
+
+
+def config(upstream: FakeUpstream, *experts: str, server: str = "max_attempts: 3") -> str:
+    return f"""
+server: {{{server}}}
+plugins: {{allow: [coe-test-plugin]}}
+routers: {{auto: {{kind: first}}}}
+experts:
+""" + "".join(
+        f"  {name}: {{kind: openai, base_url: '{upstream.base_url}', model: {name}, api_key: sk-secret}}\n"
+        for name in experts
+    )
+
+
+def until(reached: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not reached():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def answering(served: Served) -> str:
+    return httpx.post(f"{served.url}/v1/chat/completions", json=BODY, timeout=20).headers["x-coe-expert"]
+
+
+def reloads(served: Served, outcome: str) -> int:
+    found = [
+        line for line in served.metrics().splitlines() if f'reloads_total{{outcome="{outcome}"}}' in line
+    ]
+    return int(float(found[0].split()[-1])) if found else 0
+
+
+def test_reload_under_load_loses_no_request(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "coe.yaml"
+    stop, answers = threading.Event(), list[tuple[int, str, bool]]()
+
+    def ask(stream: bool) -> None:
+        with httpx.Client(base_url=served.url, timeout=20) as client:
+            while not stop.is_set():
+                response = client.post("/v1/chat/completions", json={**BODY, "stream": stream})
+                whole = response.content.endswith(b"data: [DONE]\n\n") if stream else "three" in response.text
+                answers.append((response.status_code, response.headers.get("x-coe-expert", ""), whole))
+
+    with FakeUpstream(Fault.SLOW_TOKENS, delay_s=0.005) as upstream:
+        path.write_text(config(upstream, "a"))
+        served = serve()
+        callers = [threading.Thread(target=ask, args=(number % 2 == 1,)) for number in range(4)]
+        for caller in callers:
+            caller.start()
+        for number in range(6):
+            path.write_text(config(upstream, "ab"[(number + 1) % 2]))
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda done=number + 1: reloads(served, "applied") >= done, served.log)
+        stop.set()
+        for caller in callers:
+            caller.join(30)
+    assert len(answers) > 12
+    assert {(status, whole) for status, _, whole in answers} == {(200, True)}
+    assert {expert for _, expert, _ in answers} == {"a", "b"}
+
+
+def test_a_bad_file_changes_nothing_and_is_explained(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "coe.yaml"
+    with FakeUpstream() as upstream:
+        path.write_text(config(upstream, "a"))
+        served = serve()
+        path.write_text(config(upstream, "b").replace("max_attempts: 3", "max_attemps: 3"))
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: reloads(served, "refused") >= 1, served.log)
+        assert answering(served) == "a"
+        assert "coe.yaml:2: server.max_attemps: unknown key. Did you mean `max_attempts`?" in served.log
+
+        # Nobody has to say that the file has changed, and the old text rolls back.
+        path.write_text(config(upstream, "b", server="max_attempts: 2"))
+        until(lambda: answering(served) == "b", served.log)
+        assert "configuration changed: server.max_attempts: 3 → 2" in served.log
+        path.write_text(config(upstream, "a"))
+        until(lambda: answering(served) == "a", served.log)
+    assert "sk-secret" not in served.log
+
+
+def test_requests_in_flight_end_where_they_began(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "coe.yaml"
+    with FakeUpstream(faults={"old": Fault.HANG}) as upstream:
+        path.write_text(config(upstream, "old", "kept"))
+        served = serve()
+        httpx.post(f"{served.url}/v1/chat/completions", json={**BODY, "model": "kept"}, timeout=20)
+        late: list[httpx.Response] = []
+        caller = threading.Thread(
+            target=lambda: late.append(
+                httpx.post(f"{served.url}/v1/chat/completions", json={**BODY, "model": "old"}, timeout=30)
+            )
+        )
+        caller.start()
+        upstream.run(upstream.wait_served(2))
+        path.write_text(config(upstream, "new", "kept"))
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: answering(served) == "new", served.log)
+        # What has not changed keeps its connections.
+        before = upstream.connections
+        httpx.post(f"{served.url}/v1/chat/completions", json={**BODY, "model": "kept"}, timeout=20)
+        assert upstream.connections == before
+        upstream.release()
+        caller.join(30)
+        assert (late[0].status_code, late[0].headers["x-coe-expert"]) == (200, "old")
+        # Two are left: of `new` and of `kept`.
+        until(lambda: upstream.open_connections == 2, f"{upstream.open_connections} connections are open")
+
+
+def test_reload_over_http_needs_the_admin_key(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "coe.yaml"
+    with FakeUpstream() as upstream:
+        path.write_text(config(upstream, "a"))
+        served = serve()
+        url = f"{served.url}/admin/reload"
+        assert httpx.post(url).status_code == 404
+        path.write_text(config(upstream, "a", server=f"admin_key: {KEY}"))
+        until(lambda: httpx.post(url).status_code == 401, served.log)
+        wrong: list[dict[str, Any]] = [{}, {"authorization": f"Bearer {KEY}x"}, {"authorization": KEY}]
+        for headers in wrong:
+            assert httpx.post(url, headers=headers).json()["error"]["code"] == "invalid_api_key"
+        headers = {"authorization": f"Bearer {KEY}"}
+        path.write_text(config(upstream, "a", server=f"admin_key: {KEY}, port: 1"))
+        applied = httpx.post(url, headers=headers)
+        assert applied.status_code == 200
+        assert applied.json()["changes"] == []  # the port of the command line stands above it
+        path.write_text("experts: {")
+        refused = httpx.post(url, headers=headers)
+        assert refused.status_code == 422
+        assert "coe.yaml:1: not YAML" in refused.json()["errors"][0]
+        assert answering(served) == "a"
+    assert KEY not in served.log
