@@ -63,10 +63,12 @@ test-all: test test-sentence-transformers test-litellm
 test-sentence-transformers: .venv-st/.installed
 	.venv-st/bin/python -m pytest -m heavy tests/routers
 
-.venv-litellm/.installed: plugins/coe-litellm/requirements.lock plugins/coe-litellm/pyproject.toml
+LITELLM := plugins/coe-litellm
+.venv-litellm/.installed: $(wildcard $(LITELLM)/requirements*.lock) $(LITELLM)/pyproject.toml pyproject.toml
 	$(call new_venv,.venv-litellm)
-	$(call pip_install,.venv-litellm) --require-hashes -r plugins/coe-litellm/requirements.lock
-	$(call pip_install,.venv-litellm) --no-deps --no-build-isolation -e . -e plugins/coe-litellm
+	$(call pip_install,.venv-litellm) --require-hashes \
+	  -r $(LITELLM)/requirements.lock -r $(LITELLM)/requirements-test.lock
+	$(call pip_install,.venv-litellm) --no-deps --no-build-isolation -e . -e $(LITELLM)
 	@touch $@
 
 test-litellm: .venv-litellm/.installed
