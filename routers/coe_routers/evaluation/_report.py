@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,9 @@ from coe_routers.artifact import FindEmbedder, load_router
 from coe_routers.evaluation._policies import PolicyRow, compare, knn_choice
 from coe_routers.expected import load_rule
 from coe_routers.features import routing_text
-from coe_routers.mapping import cost_of
+from coe_routers.mapping import Budget, cost_of
 from coe_routers.offline import State, read_state
 from coe_routers.outcomes import Outcomes
-from coe_routers.scores import best_single
 from coe_routers.training import accuracy, expected_calibration_error
 
 
@@ -26,7 +24,8 @@ class Report:
     """What `coe evaluate` says.
 
     Attributes:
-        rows: policies; differences are to the best single expert, chosen on the training outcomes.
+        rows: policies; differences are to the best single expert, chosen on the training outcomes whatever
+            the router's budget is.
         single: that expert.
         cost_unit: what costs count.
         general_share: part of the prompts sent to `general`.
@@ -67,11 +66,14 @@ def evaluate(path: Path, outcomes: Outcomes, find: FindEmbedder, *, seed: int) -
     features = outcomes.features()
     found = artifact.classifier.classify(features)
     uncertain = found.uncertainty > artifact.uncertainty_limit
-    single = _single(artifact.facts, state)
+    single = _single(state)
     chosen: dict[str, NDArray[np.int64]] = {
         "router": rule.choose(found.probabilities.astype(np.float64), uncertain),
         "best single": np.full(len(outcomes), single),
     }
+    within = artifact.facts.get("single")
+    if within in rule.experts and within != rule.experts[single]:
+        chosen["best single in budget"] = np.full(len(outcomes), rule.experts.index(within))
     embedder = artifact.classifier.encoder.embedder
     remembered = len(state.vectors)
     if embedder is not None and state.vectors.shape[1]:
@@ -116,14 +118,10 @@ def _aligned(outcomes: Outcomes, state: State) -> Outcomes:
     return outcomes.with_experts(wanted)
 
 
-def _single(facts: Any, state: State) -> int:
-    """The best single expert within the budget, else (none fits alone) the best of all."""
-    if facts.get("single") in state.evidence.experts:
-        return state.evidence.experts.index(facts["single"])
-    best = best_single(state.evidence.table())
-    if best is None:
-        return int(np.nan_to_num(np.isfinite(state.evidence.scores).sum(axis=0)).argmax())
-    return best
+def _single(state: State) -> int:
+    """The best single expert of the training outcomes; the most recorded one when none covers them all."""
+    best = state.evidence.instance(Budget()).single
+    return int(np.isfinite(state.evidence.scores).sum(axis=0).argmax()) if best is None else best
 
 
 def _labels(outcomes: Outcomes, categories: tuple[str, ...]) -> NDArray[np.int64]:
