@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "experts": Entry("coe.cli._experts:app", "List the experts; test whether they answer."),
     "config": Entry("coe.cli._config:app", "Check a configuration; print its JSON Schema."),
     "keys": Entry("coe.cli._keys:app", "Create, list and revoke the API keys of tenants."),
+    "journal": Entry("coe.cli._journal:app", "Show what was served: the last requests, or figures."),
     "plugins": Entry("coe.cli._plugins:app", "List, check and create plugins."),
 }
 

@@ -17,6 +17,9 @@ from coe.wire import ChatRequest, last_user_text
 _PROPENSITY = 1.0
 """Routers are deterministic: given the features, the view and the revision there is one choice."""
 
+_MAX_MODEL_CHARACTERS = 256
+"""A caller may ask for anything; what no expert or router is called is not worth more."""
+
 
 class Note:
     """The record of one request in the making. It is written when the `with` block ends, however it ends.
@@ -25,9 +28,10 @@ class Note:
         journal: where the record goes; None when no journal is kept.
         clock: monotonic seconds.
         request_id: the decision id.
+        tenant: whose request it is.
 
     Attributes:
-        tenant, session, request, served: facts for the record, set as they become known.
+        session, request, served: facts for the record, set as they become known.
         trail: for the engine to fill in.
         error: code of an error that was sent within the answer.
         sent_chunks, sent_bytes: how much of the answer went out.
@@ -50,14 +54,20 @@ class Note:
         "trail",
     )
 
-    def __init__(self, journal: Journal | None, clock: Callable[[], float], request_id: str) -> None:
+    def __init__(
+        self,
+        journal: Journal | None,
+        clock: Callable[[], float],
+        request_id: str,
+        tenant: str = DEFAULT_TENANT,
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._started = clock()
         self._arrived = 0.0 if journal is None else journal.wall_clock()
         self._first_byte_at: float | None = None
         self.request_id = request_id
-        self.tenant = DEFAULT_TENANT
+        self.tenant = tenant
         self.session: str | None = None
         self.request: ChatRequest | None = None
         self.served: Served | None = None
@@ -83,7 +93,7 @@ class Note:
         status, code = (200, self.error) if error is None else _outcome(error)
         facts: dict[str, Any] = {}
         if self.request is not None:
-            facts["model"] = self.request.body.model
+            facts["model"] = self.request.body.model[:_MAX_MODEL_CHARACTERS]
             facts["streamed"] = bool(self.request.body.stream)
             if journal.prompts:
                 facts["prompt"] = last_user_text(self.request.body)[:MAX_PROMPT_CHARACTERS]
