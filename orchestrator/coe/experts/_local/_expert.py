@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from coe.backoff import Backoff
 from coe.contracts import Build, Card, Context, Reply
 from coe.errors import ExpertTimeout, ExpertUnavailable, PluginError, UserError
-from coe.experts._local._backoff import Backoff
 from coe.experts._local._child import Child, StartFailed
 from coe.experts._local._fetch import models_folder
 from coe.experts._local._settings import LocalSettings

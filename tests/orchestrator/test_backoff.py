@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coe.experts._local._backoff import LONGEST_S, STABLE_S, Backoff
+from coe.backoff import LONGEST_S, STABLE_S, Backoff
 
 
 def test_waits_grow_from_nothing_to_the_longest() -> None:
