@@ -40,6 +40,7 @@ class StaticEmbedder:
         scales: NDArray[np.float32],
         fingerprint: str,
     ) -> None:
+        self._vocabulary = vocabulary
         self._split = WordPiece({token: row for row, token in enumerate(vocabulary)})
         self._vectors = vectors
         self._scales = scales
@@ -60,6 +61,11 @@ class StaticEmbedder:
     def fingerprint(self) -> str:
         """Hash of the vectors and the vocabulary."""
         return self._fingerprint
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """The token of each row."""
+        return self._vocabulary
 
     @property
     def dim(self) -> int:

@@ -43,7 +43,7 @@ class TwoStepRouter:
         awake_tolerance: float,
         revision: str,
     ) -> None:
-        self._classifier = classifier
+        self.classifier = classifier
         self._expert_map = expert_map
         self._uncertainty_limit = uncertainty_limit
         self._awake_tolerance = awake_tolerance
@@ -59,7 +59,7 @@ class TwoStepRouter:
     @property
     def categories(self) -> tuple[str, ...]:
         """What prompts are told apart into, `general` last."""
-        return (*self._classifier.categories, GENERAL)
+        return (*self.classifier.categories, GENERAL)
 
     def route(self, features: Features, view: PoolView) -> Decision:
         """Decide for one request."""
@@ -69,7 +69,7 @@ class TwoStepRouter:
         """Decide for many requests; the same decisions as one by one."""
         if not features:
             return []
-        found = self._classifier.classify(features)
+        found = self.classifier.classify(features)
         return [
             self._decide(each, view, probabilities, uncertainty)
             for each, probabilities, uncertainty in zip(
@@ -80,7 +80,7 @@ class TwoStepRouter:
     def _decide(
         self, features: Features, view: PoolView, probabilities: NDArray[np.float32], uncertainty: float
     ) -> Decision:
-        top = _top(self._classifier.categories, probabilities)
+        top = _top(self.classifier.categories, probabilities)
         uncertain = uncertainty > self._uncertainty_limit
         category = GENERAL if uncertain else top[0][0]
         ranking = self._ranking(category, view)
