@@ -12,6 +12,7 @@ from coe.errors import CoeError
 from coe.gateway._admin import Admin, Reload
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
 from coe.gateway._built import Built
+from coe.gateway._caller import caller
 from coe.gateway._chat import ChatHandler
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Handler, Paths
@@ -46,11 +47,17 @@ class Gateway:
         self._reload = reload
         self._draining = False
         self._generations = Generations(Generation(built, self._paths(built)))
-        metrics.watch(built.engine, built.journal)
+        metrics.watch(built.engine, built.journal, built.tenants)
 
     def _paths(self, built: Built) -> Paths:
         chat = ChatHandler(
-            built.engine, built.config.server, self._metrics, self._clock, self._new_id, built.journal
+            built.engine,
+            built.config.server,
+            self._metrics,
+            self._clock,
+            self._new_id,
+            built.journal,
+            built.tenants,
         )
         paths: dict[str, dict[str, Handler]] = {
             "/v1/chat/completions": {"POST": chat.complete},
@@ -76,7 +83,7 @@ class Gateway:
         What served before is closed after its last request, but for what the new one has taken over.
         """
         self._generations.swap(Generation(built, self._paths(built)))
-        self._metrics.watch(built.engine, built.journal)
+        self._metrics.watch(built.engine, built.journal, built.tenants)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -144,8 +151,13 @@ class Gateway:
     # --- small endpoints ---
 
     async def _models(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """`GET /v1/models`: virtual models, then experts."""
-        await respond(send, 200, msgspec.json.encode(ModelList(model_infos(self.serving.engine))))
+        """`GET /v1/models`: virtual models, then experts; those that the caller may ask for."""
+        tenants = self.serving.tenants
+        tenant, _ = caller(scope, tenants)
+        infos = model_infos(self.serving.engine)
+        if tenants is not None:
+            infos = [info for info in infos if tenants.may_ask(tenant, info.id)]
+        await respond(send, 200, msgspec.json.encode(ModelList(infos)))
         return 200
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from coe.config import Config
 from coe.engine import Engine, Observer, open_engine
 from coe.journal import Journal, open_journal
 from coe.registry import Registry
+from coe.tenants import Tenants, open_tenants
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,20 +22,26 @@ class Built:
     Attributes:
         engine: routes and asks.
         journal: where requests leave their records; None when none is kept.
+        tenants: who may ask and how much; None when everybody may, without limits.
     """
 
     config: Config
     engine: Engine
     journal: Journal | None = None
+    tenants: Tenants | None = None
 
     async def start(self) -> None:
         """Connect what is shared and wake the experts. What fails is tried again when it is needed."""
+        if self.tenants is not None:
+            await self.tenants.start()
         await self.engine.start()
 
     async def aclose(self, living: Iterable[Built] = ()) -> None:
         """Free all but what one of the `living` has taken over."""
         living = tuple(living)
         await self.engine.aclose(each.engine for each in living)
+        if self.tenants is not None:
+            await self.tenants.aclose()
         if self.journal is not None and all(self.journal is not each.journal for each in living):
             # It waits for the disk.
             await asyncio.to_thread(self.journal.close)
@@ -61,10 +69,14 @@ def build(
         UserError: something of the configuration cannot be built; the message names it.
     """
     before = (previous.config, previous.engine) if previous else None
+    tenants = open_tenants(
+        config, clock, wall_clock, secrets.token_hex(8), previous.tenants if previous else None
+    )
     engine = open_engine(config, registry, observer, clock, before)
     if previous is not None and _keeps_journal(previous.config, config):
-        return Built(config, engine, previous.journal)
-    return Built(config, engine, open_journal(config.journal, config.base_dir, clock, wall_clock))
+        return Built(config, engine, previous.journal, tenants)
+    journal = open_journal(config.journal, config.base_dir, clock, wall_clock)
+    return Built(config, engine, journal, tenants)
 
 
 def _keeps_journal(old: Config, new: Config) -> bool:

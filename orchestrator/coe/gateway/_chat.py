@@ -12,7 +12,7 @@ import msgspec
 
 from coe.config import ServerConfig
 from coe.contracts import Context
-from coe.engine import DEFAULT_TENANT, Engine, Served, coe_object, explanation
+from coe.engine import Engine, Served, coe_object, explanation
 from coe.errors import CoeError, ExpertProtocolError, InvalidRequest
 from coe.gateway._asgi import (
     EVENT_STREAM,
@@ -24,11 +24,13 @@ from coe.gateway._asgi import (
     read_body,
     respond,
 )
+from coe.gateway._caller import caller, limit_headers
 from coe.gateway._envelope import error_frame
 from coe.gateway._facts import annotate, annotate_first_event, routing_headers
 from coe.gateway._metrics import Metrics
 from coe.gateway._note import Note
 from coe.journal import Journal
+from coe.tenants import TenantGuard, Tenants
 from coe.wire import chat_request, parse_chat
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -70,6 +72,7 @@ class ChatHandler:
         clock: monotonic seconds.
         new_id: gives decision ids.
         journal: where requests leave their records.
+        tenants: who may ask and how much; None when everybody may, without limits.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class ChatHandler:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         journal: Journal | None = None,
+        tenants: Tenants | None = None,
     ) -> None:
         self._engine = engine
         self._max_body_bytes = int(config.max_body_mb * 1e6)
@@ -89,13 +93,18 @@ class ChatHandler:
         self._clock = clock
         self._new_id = new_id
         self._journal = journal
+        self._tenants = tenants
 
     async def complete(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`POST /v1/chat/completions`. Returns the status."""
-        with Note(self._journal, self._clock, self._new_id()) as note:
-            return await self._complete(scope, receive, send, note)
+        # Before anything is read: who may not ask costs no memory.
+        tenant, guard = caller(scope, self._tenants)
+        with Note(self._journal, self._clock, self._new_id(), tenant) as note:
+            return await self._complete(scope, receive, send, note, guard)
 
-    async def _complete(self, scope: Scope, receive: Receive, send: Send, note: Note) -> int:
+    async def _complete(
+        self, scope: Scope, receive: Receive, send: Send, note: Note, guard: TenantGuard | None
+    ) -> int:
         raw = await read_body(scope, receive, self._max_body_bytes)
         note.request = request = parse_chat(raw, self._extra_fields)
         control = read_control(scope)
@@ -108,10 +117,11 @@ class ChatHandler:
             traceparent=control.traceparent,
         )
         with CancelOnDisconnect(receive):
-            served = await self._engine.complete(request, context, control.session, note.trail)
+            served = await self._engine.complete(request, context, control.session, note.trail, guard)
             note.served = served
             facts = coe_object(context.request_id, served, explain=control.explain)
             headers = routing_headers(context.request_id, served.routed, served.card, served.fallback_from)
+            headers += limit_headers(guard)
             if served.chunks is not None:
                 async with aclosing(served.chunks):
                     await self._stream(send, served.chunks, served.card.name, facts, headers, note)
@@ -125,14 +135,15 @@ class ChatHandler:
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`POST /v1/route`: the decision for a chat body, or for `{"model", "prompt"}`. Calls nothing."""
+        tenant, guard = caller(scope, self._tenants, answers=False)
         raw = await read_body(scope, receive, self._max_body_bytes)
         request = chat_request(_as_chat(raw), self._extra_fields)
         control = read_control(scope)
-        routed = await self._engine.route(request, DEFAULT_TENANT, control.session)
+        routed = await self._engine.route(request, tenant, control.session, guard)
         decision_id = self._new_id()
         card = self._engine.pool.member(routed.decision.expert).expert.card
         body = {"object": "route", "id": decision_id, **explanation(routed)}
-        headers = routing_headers(decision_id, routed, card)
+        headers = routing_headers(decision_id, routed, card) + limit_headers(guard)
         await respond(send, 200, msgspec.json.encode(body), (JSON, *headers))
         return 200
 

@@ -6,9 +6,20 @@ import math
 
 import msgspec
 
-from coe.errors import CoeError, ExpertError, ExpertRejected, RequestError
+from coe.errors import (
+    BudgetExceeded,
+    CoeError,
+    ExpertError,
+    ExpertRejected,
+    InvalidKey,
+    RateLimited,
+    RequestError,
+)
 from coe.gateway._asgi import JSON, Header
 from coe.wire import ErrorDetail, ErrorEnvelope
+
+_NO_RETRY: Header = (b"x-should-retry", b"false")
+"""OpenAI's clients try again after a 429, unless they are told that it is no use."""
 
 
 def envelope(error: CoeError) -> bytes:
@@ -26,9 +37,20 @@ def error_frame(error: CoeError) -> bytes:
 def error_headers(error: CoeError) -> list[Header]:
     """Headers of an error response: Retry-After where the error says when."""
     headers = [JSON]
-    if isinstance(error, ExpertError):
+    if isinstance(error, InvalidKey):
+        headers.append((b"www-authenticate", b"Bearer"))
+    elif isinstance(error, RateLimited):
+        headers += [(name.encode(), value.encode()) for name, value in error.limits.items()]
+        headers.append(_NO_RETRY if error.retry_after_s is None else _retry_after(error.retry_after_s))
+    elif isinstance(error, BudgetExceeded):
+        headers.append(_NO_RETRY)
+    elif isinstance(error, ExpertError):
         if error.retry_after_s is not None:
-            headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
+            headers.append(_retry_after(error.retry_after_s))
         elif error.status in (429, 503):
             headers.append((b"retry-after", b"1"))
     return headers
+
+
+def _retry_after(seconds: float) -> Header:
+    return b"retry-after", str(math.ceil(seconds)).encode()

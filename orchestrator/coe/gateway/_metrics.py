@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from coe.cache import StoreStats
 from coe.contracts import DecisionCache
 from coe.engine import Attempt, Routed
+from coe.gateway._tenant_metrics import tenant_metrics
 from coe.wire import Usage
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from coe.engine import Engine
     from coe.journal import Journal, JournalStats
+    from coe.tenants import Tenants
 
 _ROUTE_BUCKETS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2)
 _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -72,16 +74,17 @@ class Metrics:
         self._live: _LiveState | None = None
         self._disconnects = self._counter("coe_client_disconnects", "Callers that went away early.")
 
-    def watch(self, engine: Engine, journal: Journal | None = None) -> None:
-        """Report the live state of this engine's pool and cache, and of the journal, at each scrape.
+    def watch(self, engine: Engine, journal: Journal | None = None, tenants: Tenants | None = None) -> None:
+        """Report the live state of this engine's pool and cache, of journal and tenants, at each scrape.
 
-        Of no other engine or journal from then on.
+        Of no others from then on.
         """
         if self._live is None:
             self._live = _LiveState(engine)
             self.registry.register(self._live)
         self._live.engine = engine
         self._live.journal = journal
+        self._live.tenants = tenants
 
     def reloaded(self, outcome: str) -> None:
         """Another configuration was read: `applied`, or `refused`."""
@@ -143,6 +146,7 @@ class _LiveState(Collector):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.journal: Journal | None = None
+        self.tenants: Tenants | None = None
 
     def collect(self) -> Iterable[Metric]:
         in_flight = GaugeMetricFamily("coe_expert_in_flight", "Requests being answered.", labels=["expert"])
@@ -168,6 +172,8 @@ class _LiveState(Collector):
                 yield from _shared_cache(self.engine.store.shared, stats)
         if self.journal is not None:
             yield from _journal(self.journal.stats())
+        if self.tenants is not None:
+            yield from tenant_metrics(self.tenants.stats())
 
 
 def _journal(stats: JournalStats) -> Iterable[Metric]:

@@ -1,0 +1,44 @@
+"""Who asks."""
+
+from __future__ import annotations
+
+from coe.engine import DEFAULT_TENANT
+from coe.gateway._asgi import Header, Scope
+from coe.tenants import TenantGuard, Tenants
+
+
+def api_key(scope: Scope) -> str | None:
+    """The caller's key: of `Authorization: Bearer …`, else of `x-api-key`. It goes no further than here."""
+    other = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                return key.strip().decode("latin-1")
+        elif name == b"x-api-key":
+            other = value.decode("latin-1")
+    return other
+
+
+def caller(scope: Scope, tenants: Tenants | None, *, answers: bool = True) -> tuple[str, TenantGuard | None]:
+    """The tenant that asks, and the limits that hold for it, if any do.
+
+    Args:
+        scope: of the request.
+        tenants: None when everybody may ask, as the default tenant and without limits.
+        answers: False for a request that only asks for a decision.
+
+    Raises:
+        InvalidKey: keys are wanted and this request has none that is known.
+    """
+    if tenants is None:
+        return DEFAULT_TENANT, None
+    tenant = tenants.tenant_of(api_key(scope))
+    return tenant, tenants.guard(tenant, answers=answers)
+
+
+def limit_headers(guard: TenantGuard | None) -> list[Header]:
+    """`x-ratelimit-*` headers for an answer."""
+    if guard is None:
+        return []
+    return [(name.encode(), value.encode()) for name, value in guard.headers().items()]
