@@ -385,11 +385,14 @@ class Plugin(Generic[T_co]):
         create: `(name, settings, build)` to the expert, router, embedder or cache. Called once per
             configured name; it must not touch the network.
         description: one line for `coe plugins list`.
+        shared: for experts that hold what must not exist once per worker, such as a server that they launch:
+            with several workers one process runs them, and the workers ask it.
     """
 
     settings: type[BaseModel]
     create: Callable[[str, Any, Build], T_co] = field(repr=False)
     description: str = ""
+    shared: bool = False
 
 
 GROUPS: Mapping[str, str] = {

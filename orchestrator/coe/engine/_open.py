@@ -7,6 +7,7 @@ from collections.abc import Callable
 from coe.breaker import Breaker
 from coe.cache import DecisionStore, MemoryCache
 from coe.config import Config
+from coe.contracts import Expert
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.pool import Builder
 from coe.registry import Registry
@@ -18,6 +19,7 @@ def open_engine(
     observer: Observer,
     clock: Callable[[], float],
     previous: tuple[Config, Engine] | None = None,
+    stand_in: Callable[[Expert], Expert] | None = None,
 ) -> Engine:
     """Build everything that a configuration names. Touches no network; `Engine.start` wakes the experts.
 
@@ -28,12 +30,13 @@ def open_engine(
         clock: monotonic seconds.
         previous: a configuration and its engine, which the new one shall follow: experts and the decision
             cache that have not changed are taken over, and so are sessions.
+        stand_in: see `coe.pool.Builder`.
 
     Raises:
         UserError: something of the configuration cannot be built; the message names it.
     """
     old, before = previous or (None, None)
-    builder = Builder(config, registry, (old, before.pool) if old and before else None)
+    builder = Builder(config, registry, (old, before.pool) if old and before else None, stand_in)
     pool = builder.pool(clock)
     bindings = {
         name: RouterBinding(

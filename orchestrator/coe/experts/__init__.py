@@ -31,7 +31,9 @@ def local() -> Plugin[Expert]:
     """A small real model on this machine's CPU, the embedded default."""
     from coe.experts._local import LocalSettings, create_local
 
-    return Plugin(LocalSettings, create_local, "A GGUF model on this machine's CPU through llama.cpp")
+    return Plugin(
+        LocalSettings, create_local, "A GGUF model on this machine's CPU through llama.cpp", shared=True
+    )
 
 
 def prompt() -> Plugin[Expert]:
@@ -39,6 +41,13 @@ def prompt() -> Plugin[Expert]:
     from coe.experts._prompt import PromptSettings, create_prompt
 
     return Plugin(PromptSettings, create_prompt, "An instruction and demonstrations on a base expert")
+
+
+def hosted(original: Expert, base_url: str, key: str) -> Expert:
+    """A stand-in for an expert that another process runs, at `base_url`; `key` opens it."""
+    from coe.experts._hosted import HostedExpert
+
+    return HostedExpert(original, base_url, key)
 
 
 def fetch_models(config: Config, progress: Callable[[str], None]) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from coe.config import Config
+from coe.contracts import Expert
 from coe.engine import Engine, Observer, open_engine
+from coe.gateway._exposure import refuse_open
 from coe.journal import Journal, open_journal
 from coe.registry import Registry
 from coe.tenants import Tenants, open_tenants
@@ -54,6 +56,7 @@ def build(
     clock: Callable[[], float],
     previous: Built | None = None,
     wall_clock: Callable[[], float] = time.time,
+    stand_in: Callable[[Expert], Expert] | None = None,
 ) -> Built:
     """Build everything that a configuration names. Touches no network; `Built.start` does.
 
@@ -64,15 +67,17 @@ def build(
         clock: monotonic seconds.
         previous: what the new one shall follow: what has not changed is taken over.
         wall_clock: seconds since 1970.
+        stand_in: see `coe.pool.Builder`.
 
     Raises:
         UserError: something of the configuration cannot be built; the message names it.
     """
+    refuse_open(config)
     before = (previous.config, previous.engine) if previous else None
     tenants = open_tenants(
         config, clock, wall_clock, secrets.token_hex(8), previous.tenants if previous else None
     )
-    engine = open_engine(config, registry, observer, clock, before)
+    engine = open_engine(config, registry, observer, clock, before, stand_in)
     if previous is not None and _keeps_journal(previous.config, config):
         return Built(config, engine, previous.journal, tenants)
     journal = open_journal(config.journal, config.base_dir, clock, wall_clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +29,32 @@ class Builder:
         previous: a configuration and the pool that was built from it. An expert that is written the same in
             both, and whose bases are, is taken over: with its connections and processes, and with what is
             known of its health.
+        stand_in: what to put in the place of an expert that exists once for several processes, which each
+            have this configuration; None where every expert is this process's own.
     """
 
     def __init__(
-        self, config: Config, registry: Registry, previous: tuple[Config, Pool] | None = None
+        self,
+        config: Config,
+        registry: Registry,
+        previous: tuple[Config, Pool] | None = None,
+        stand_in: Callable[[Expert], Expert] | None = None,
     ) -> None:
         self._config = config
         self._registry = registry
         self._previous = previous
+        self._stand_in = stand_in
         self._experts: dict[str, Expert] = {}
         self._bases: dict[str, set[str]] = {}
         self._path: list[str] = []
 
-    def pool(self, clock: Callable[[], float]) -> Pool:
-        """Every expert of the configuration, in its order. `clock` gives monotonic seconds."""
-        pool = Pool([self._member(name) for name in self._config.experts], clock)
+    def pool(self, clock: Callable[[], float], names: Collection[str] | None = None) -> Pool:
+        """Every expert of the configuration, or those of `names`, in its order.
+
+        `clock` gives monotonic seconds.
+        """
+        chosen = [name for name in self._config.experts if names is None or name in names]
+        pool = Pool([self._member(name) for name in chosen], clock)
         if self._previous is not None:
             self._previous[1].heir = pool
         return pool
@@ -96,10 +107,13 @@ class Builder:
         self._bases[name] = set()
         self._path.append(name)
         try:
-            self._experts[name] = self._create("coe.experts", name, config, config.card, f"experts.{name}")
+            expert: Expert = self._create("coe.experts", name, config, config.card, f"experts.{name}")
         finally:
             self._path.pop()
-        return self._experts[name]
+        if self._stand_in is not None and self._registry.plugin("coe.experts", config.kind).shared:
+            expert = self._stand_in(expert)
+        self._experts[name] = expert
+        return expert
 
     def _unchanged(self, name: str) -> Member | None:
         """The expert of the previous pool, if a new one would be the same."""
