@@ -11,7 +11,7 @@ from rich.console import Console
 from coe.cli._options import ConfigOption, checked, registry_for
 from coe.config import Config, ConfigSource, Overrides
 from coe.experts import fetch_models
-from coe.gateway import serve
+from coe.gateway import refuse_open, serve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -34,6 +34,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that answer requests; overrides the configuration.")
     ] = None,
+    allow_open: Annotated[
+        bool, typer.Option("--allow-open", help="Listen beyond this machine without asking for API keys.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Serve every configured expert behind one OpenAI-compatible endpoint.
@@ -46,11 +49,13 @@ def run(
     )
     # What a reload does is always worth a line.
     logging.getLogger("coe.reload").setLevel(logging.INFO)
-    source = ConfigSource.found(config, Overrides(host=host, port=port, workers=workers, redis=redis))
+    overrides = Overrides(host=host, port=port, workers=workers, allow_open=allow_open or None, redis=redis)
+    source = ConfigSource.found(config, overrides)
     text = source.read()
     settings = source.parse(text)
     registry = registry_for(settings)
     checked(settings, registry)
+    refuse_open(settings)
     with Console(stderr=True).status("Looking for the model …") as status:
         fetch_models(settings, status.update)
     serve(source, text, settings, registry, lambda url: _greet(url, settings, source.path is None))

@@ -69,6 +69,9 @@ class ServerConfig(Strict):
     extra_fields: frozenset[str] = Field(
         default=frozenset(), description="Fields beyond OpenAI's that are passed to experts unread."
     )
+    allow_open: bool = Field(
+        default=False, description="Listen beyond this machine without asking for API keys."
+    )
     admin_key: SecretStr | None = Field(
         default=None,
         min_length=16,

@@ -19,19 +19,21 @@ class Overrides:
     """What the command line says instead of the file; None where it says nothing.
 
     Attributes:
-        host, port, workers: of `server`.
+        host, port, workers, allow_open: of `server`.
         redis: URL that `cache.shared` shall use; may hold a password.
     """
 
     host: str | None = None
     port: int | None = None
     workers: int | None = None
+    allow_open: bool | None = None
     redis: str | None = field(default=None, repr=False)
 
     def apply(self, config: Config) -> Config:
         """The configuration with these values in it. Raises `pydantic.ValidationError` for a wrong one."""
         update: dict[str, object] = {}
-        server = {"host": self.host, "port": self.port, "workers": self.workers}
+        names = ("host", "port", "workers", "allow_open")
+        server = {name: getattr(self, name) for name in names}
         if said := {key: value for key, value in server.items() if value is not None}:
             given = config.server.model_dump(exclude_unset=True)
             update["server"] = ServerConfig.model_validate({**given, **said})

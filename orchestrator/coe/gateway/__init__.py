@@ -2,7 +2,8 @@
 
 from coe.gateway._app import Gateway
 from coe.gateway._built import Built, build
+from coe.gateway._exposure import refuse_open
 from coe.gateway._metrics import Metrics
 from coe.gateway._serve import serve
 
-__all__ = ["Built", "Gateway", "Metrics", "build", "serve"]
+__all__ = ["Built", "Gateway", "Metrics", "build", "refuse_open", "serve"]
