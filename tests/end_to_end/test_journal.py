@@ -1,0 +1,123 @@
+"""The journal of a real server under load: what a SIGTERM and a SIGKILL cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from coe.journal import Reader, Record
+from coe.journal._compact import compact
+
+if TYPE_CHECKING:
+    from conftest import Served
+
+Start = Callable[..., "Served"]
+CONFIG = """\
+experts:
+  a: {kind: echo}
+  b: {kind: echo, delay_s: 0.05}
+routers: {auto: {kind: two-step, map: {general: a}}}
+journal: {dir: journal, segment_mb: 0.02, max_mb: 10}
+"""
+
+
+class Load:
+    """Callers that ask one after the other until the server is gone.
+
+    Attributes:
+        answered: decision ids of whole answers, streamed or not.
+    """
+
+    def __init__(self, url: str, callers: int = 8) -> None:
+        self.answered: list[str] = []
+        self._threads = [threading.Thread(target=self._ask, args=(url, n)) for n in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, url: str, number: int) -> None:
+        message = {"role": "user", "content": f"caller {number}"}
+        with httpx.Client(base_url=url, timeout=30) as client:
+            for turn in range(100_000):
+                model = ("auto", "b", "nobody")[turn % 3]
+                body = {"model": model, "messages": [message], "stream": bool(number % 2)}
+                try:
+                    response = client.post("/v1/chat/completions", json=body)
+                except httpx.HTTPError:
+                    return
+                # An error has no decision id of its own, so it is not counted here.
+                if response.status_code == 200:
+                    self.answered.append(response.headers["x-coe-decision-id"])
+
+    def wait(self, count: int) -> None:
+        """Until so many answers have come."""
+        ready = threading.Event()
+        while len(self.answered) < count:
+            ready.wait(0.01)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "coe.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def journal_of(config: Path) -> list[Record]:
+    reader = Reader(config.parent / "journal")
+    records = list(reader.records())
+    assert reader.unreadable == 0
+    ids = [each.id for each in records]
+    assert len(set(ids)) == len(ids)
+    return records
+
+
+def test_sigterm_under_load_loses_no_record(serve: Start, config: Path) -> None:
+    served = serve("-c", str(config))
+    load = Load(served.url)
+    load.wait(150)
+    assert served.stop() == 0
+    load.join()
+    records = journal_of(config)
+    assert set(load.answered) <= {each.id for each in records if each.status == 200}
+    assert {each.status for each in records} >= {200, 404}
+    assert {each.expert for each in records if each.status == 200} == {"a", "b"}
+
+
+def test_sigkill_under_load_loses_the_unwritten_tail_and_the_next_start_goes_on(
+    serve: Start, config: Path
+) -> None:
+    served = serve("-c", str(config))
+    load = Load(served.url)
+    load.wait(150)
+    before = {each.id for each in journal_of(config)}
+    load.wait(300)
+    served.process.kill()
+    served.process.wait(30)
+    load.join()
+    after = {each.id for each in journal_of(config)}
+    assert before <= after
+    assert len(after & set(load.answered)) >= 100
+    again = serve("-c", str(config))
+    httpx.post(
+        f"{again.url}/v1/chat/completions",
+        json={"model": "a", "messages": [{"role": "user", "content": "x"}]},
+        timeout=30,
+    )
+    assert again.stop() == 0
+    assert len(journal_of(config)) == len(after) + 1
+    # The killed server's own conversion may still have one in its hands.
+    deadline = time.monotonic() + 60
+    while list((config.parent / "journal").glob("*.jsonl")):
+        assert time.monotonic() < deadline
+        compact(config.parent / "journal")
+    assert len(journal_of(config)) == len(after) + 1
