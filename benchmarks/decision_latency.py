@@ -56,7 +56,7 @@ def main() -> None:
 def prose(words: Sequence[str], tokens: int, count: int) -> list[str]:
     """Texts of about so many tokens: words by Zipf's law, a comma or full stop now and then."""
     choose = random.Random(tokens)
-    whole = [word for word in words if word.isalpha()]
+    whole = [word for word in words if word.isascii() and word.isalpha() and len(word) > 1]
     weights = [1 / (rank + 20) for rank in range(len(whole))]
     texts: list[str] = []
     for _ in range(count):

@@ -75,17 +75,17 @@ class StaticEmbedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dim], unit norm; zero for a text without a known token."""
         embedded = np.zeros((len(texts), self.dim), np.float32)
-        for row, text in enumerate(texts):
-            if tokens := self._split.rows(text):
-                embedded[row] = self._mean(tokens)
+        for place, text in enumerate(texts):
+            rows = self._split.rows(text)
+            if len(rows):
+                embedded[place] = self._mean(rows)
         return embedded
 
-    def tokens(self, text: str) -> list[int]:
-        """Rows of the text's tokens."""
+    def tokens(self, text: str) -> NDArray[np.int32]:
+        """Rows of the text's tokens, int32[n]."""
         return self._split.rows(text)
 
-    def _mean(self, tokens: list[int]) -> NDArray[np.float32]:
-        rows = np.array(tokens)
+    def _mean(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
         total = self._scales.take(rows) @ self._vectors.take(rows, axis=0).astype(np.float32)
         norm = np.sqrt(total @ total)
         return total / norm if norm > 0 else total

@@ -1,9 +1,15 @@
-"""BERT's uncased WordPiece in plain Python, with a memory of what stood between spaces before."""
+"""BERT's uncased WordPiece, with a memory of what stood between spaces before."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CACHED_CHUNKS = 32_768
 _MAX_WORD_CHARS = 100
@@ -28,32 +34,31 @@ class _Characters(dict[int, str]):
         return replaced
 
 
-class WordPiece:
+class WordPiece(dict[str, bytes]):
     """Splits text into vocabulary rows as `BertNormalizer` + `BertPreTokenizer` + `WordPiece` do.
+
+    It is a dictionary of what stood between spaces, learned as texts come, to the rows as int32 bytes: so the
+    loop over a text's words runs inside `bytes.join`.
 
     Args:
         vocabulary: token to row; tokens that continue a word start with `##`.
     """
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
+        super().__init__()
         self._vocabulary = vocabulary
-        self._known: dict[str, tuple[int, ...]] = {}
 
-    def rows(self, text: str) -> list[int]:
-        """Rows of the text's tokens in order; a word without any known piece gives none."""
-        known = self._known
-        rows: list[int] = []
-        for chunk in text.split():
-            pieces = known.get(chunk)
-            rows += self._learn(chunk) if pieces is None else pieces
-        return rows
+    def rows(self, text: str) -> NDArray[np.int32]:
+        """Rows of the text's tokens in order, int32[n]; a word without any known piece gives none."""
+        return np.frombuffer(b"".join(map(self.__getitem__, text.split())), np.int32)
 
-    def _learn(self, chunk: str) -> tuple[int, ...]:
-        pieces = tuple(row for word in _split(chunk) for row in self._pieces(word))
+    def __missing__(self, chunk: str) -> bytes:
+        rows = [row for word in _split(chunk) for row in self._pieces(word)]
+        pieces = np.array(rows, np.int32).tobytes()
         if len(chunk) <= _MAX_WORD_CHARS:
-            if len(self._known) >= _CACHED_CHUNKS:
-                self._known.clear()
-            self._known[chunk] = pieces
+            if len(self) >= _CACHED_CHUNKS:
+                self.clear()
+            self[chunk] = pieces
         return pieces
 
     def _pieces(self, word: str) -> Sequence[int]:
