@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from coe.contracts import Features, ToolFact
+from coe.contracts import Features
+from coe_routers.features._tool_words import tool_words
 
 WINDOW_CHARS = 1024
 MAX_WINDOWS = 8
@@ -16,13 +17,15 @@ def routing_text(features: Features, *, tools: bool = False) -> str:
 
     Args:
         features: of the request.
-        tools: whether names and descriptions of the offered tools follow the user's text. Their number is
-            added as a word (`tools3`), because how many tools there are says much about the kind of call.
+        tools: whether names and descriptions of the offered tools follow the user's text, and words that
+            say how many there are and how well they fit it.
     """
     text = windows(features.text)
     if not tools or not features.tools:
         return text
-    return f"{text}\n{windows(_tool_text(features.tools))}"
+    read = features.tools[:MAX_TOOLS]
+    offered = "\n".join(f"{tool.name} {tool.description}" for tool in read)
+    return f"{text}\n{tool_words(text, read)}\n{windows(offered)}"
 
 
 def windows(text: str) -> str:
@@ -35,8 +38,3 @@ def windows(text: str) -> str:
     step = (len(text) - WINDOW_CHARS) / (MAX_WINDOWS - 1)
     starts = [round(step * index) for index in range(MAX_WINDOWS)]
     return "\n".join(text[start : start + WINDOW_CHARS] for start in starts)
-
-
-def _tool_text(tools: tuple[ToolFact, ...]) -> str:
-    offered = "\n".join(f"{tool.name} {tool.description}" for tool in tools[:MAX_TOOLS])
-    return f"tools{len(tools)}\n{offered}"

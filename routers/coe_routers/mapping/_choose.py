@@ -72,8 +72,8 @@ def choose_map(
 
     Every kind of rule is solved on four fifths of the prompts and scored on the fifth, with several degrees
     of caution. Of each kind the least cautious one within a standard error of its best is taken, of the kinds
-    the better one. It is used when its held-out gain over the best single expert exceeds one standard error,
-    or when it gains anything at a lower cost; else the best single expert answers everything.
+    the better one. It is used when its held-out gain over the best single expert exceeds one standard error
+    (half of one when it is cheaper too); else the best single expert answers everything.
 
     Raises:
         InfeasibleBudget: no map fits the budget.
@@ -106,7 +106,7 @@ def choose_map(
     name = None if single is None else evidence.experts[single]
     alone_rule = None if single is None else single_rule(evidence, single)
     cheaper = alone_rule is not None and _cost(evidence, solved.rule) < _cost(evidence, alone_rule)
-    worth_it = gain > _error(ci) or (cheaper and gain > 0)
+    worth_it = gain > _error(ci) * (0.5 if cheaper else 1.0)
     used, rule, used_map, how = tried[best], solved.rule, solved.map, str(kind)
     if single is not None and alone_rule is not None and not worth_it:
         used, rule, how = alone, alone_rule, "single"
@@ -187,7 +187,7 @@ def _verdict(
     points = f"{100 * gain:+.1f} points ({100 * ci[0]:+.1f} to {100 * ci[1]:+.1f})"
     if kind == "single":
         return (
-            f"Routing does not beat `{single}` on held-out prompts: {points}, not above one standard error. "
+            f"Routing does not beat `{single}` on held-out prompts: {points}, too little to count on. "
             f"Every category goes to `{single}`."
         )
     if len(solved.used()) == 1:
