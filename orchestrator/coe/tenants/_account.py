@@ -6,6 +6,7 @@ is away, what has been used through this process still counts, and each replica 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -140,7 +141,11 @@ class Account:
         if not nano and not strong:
             return reservation
         spend.own += nano
-        verdict = await self._ask_admit(nano, strong=strong)
+        try:
+            verdict = await self._ask_admit(nano, strong=strong)
+        except asyncio.CancelledError:
+            self._correct(reservation, 0)
+            raise
         if verdict is None:
             room = not strong or self._used.share.room(policy.most_strong, policy.window)
             verdict = 1 if room else -1

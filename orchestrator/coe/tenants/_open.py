@@ -49,7 +49,11 @@ def open_tenants(
     policies = {name: policy_of(name, policy, config.routers) for name, policy in tenants.policies.items()}
     shared = _shared(config, clock) if tenants.limited else None
     if shared is None and any(policy.budget is not None for policy in policies.values()):
-        _log.warning("budgets_not_shared: without Redis they begin anew when this process starts again")
+        _log.warning("budgets_not_kept: without Redis they begin anew when this process starts again")
+    if shared is None and tenants.limited and config.server.workers > 1:
+        _log.warning(
+            "limits_not_shared: without Redis each of the workers=%d has its own", config.server.workers
+        )
     surroundings = Surroundings(clock=clock, wall=wall, replica=replica, shared=shared)
     return Tenants(ring, policies, surroundings, previous)
 

@@ -256,6 +256,26 @@ def test_a_silent_redis_holds_nobody_up_and_is_left_alone(
     run(scenario())
 
 
+def test_who_goes_away_while_redis_is_asked_reserves_nothing(
+    hurt: Callable[[str], Shop], redis_server: Any, run: Run
+) -> None:
+    async def scenario() -> None:
+        shop = hurt("budget_usd: {amount: 9, per: day}")
+        patient(shop)
+        await shop.tenants.start()
+        redis_server.pause()
+        task = asyncio.create_task(shop.ask(prompt=PROMPT, max_tokens=2))
+        while not (own := shop.tenants._used.get("acme")) or not own.spend.own:
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert own_spending(shop, "acme") == 0
+        redis_server.resume()
+        await close(shop)
+
+    run(scenario())
+
+
 def test_a_flush_forgets_no_spending_of_living_replicas(open_shop: Open, redis_server: Any, run: Run) -> None:
     async def scenario() -> None:
         text = EXPERTS + "    acme: {budget_usd: {amount: 20, per: day}}\n"
