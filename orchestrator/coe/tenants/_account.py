@@ -70,6 +70,9 @@ class Account:
         policy: its limits.
         used: what it has used so far.
         surroundings: clocks, and the other replicas.
+
+    Attributes:
+        reserves: whether anything is to be reserved before an expert is asked.
     """
 
     def __init__(self, tenant: str, policy: Policy, used: Used, surroundings: Surroundings) -> None:
@@ -81,6 +84,7 @@ class Account:
         self._shared = surroundings.shared
         self._prefix = f"coe:tenant:{tenant}:"
         self._enters = bool(policy.requests_per_minute or policy.tokens_per_minute or policy.strong)
+        self.reserves = policy.budget is not None or bool(policy.strong)
         self._bucket_keys = [self._prefix + "requests", self._prefix + "tokens"]
         self._share_keys = [self._prefix + "count", self._prefix + "strong"]
 
@@ -101,16 +105,18 @@ class Account:
         if not levels.admit():
             raise levels.refusal()
         self._take(now, 1, tokens)
-        answer = await self._ask_enter(tokens)
+        answer = await self._ask_enter(self._shared, tokens) if self._shared is not None else None
         if answer is not None:
             admitted, requests_us, tokens_us, _ = answer
             levels = self._levels(requests_us / 1e6, tokens_us / 1e6, tokens)
             if not admitted:
                 self._take(self._clock(), -1, -tokens)
                 raise levels.refusal()
+        if not policy.strong:
+            return levels, True
         used.share.count()
-        free = used.share.room(policy.most_strong, policy.window) if answer is None else bool(answer[3])
-        return levels, free or not policy.strong
+        room = used.share.room(policy.most_strong, policy.window)
+        return levels, room if answer is None else bool(answer[3])
 
     def left(self) -> int | None:
         """Nano-USD left of the budget, as far as this process knows; None without a budget."""
@@ -220,13 +226,11 @@ class Account:
         if policy.tokens_per_minute:
             used.tokens.correct(now, tokens, policy.tokens_per_minute)
 
-    async def _ask_enter(self, tokens: int) -> list[int] | None:
-        if self._shared is None:
-            return None
+    async def _ask_enter(self, shared: SharedLimits, tokens: int) -> list[int] | None:
         policy = self.policy
         limits = [policy.requests_per_minute, policy.tokens_per_minute, tokens]
         share = [policy.strong_limit, policy.window]
-        return await self._shared.ask(ENTER, [*self._bucket_keys, *self._share_keys], [*limits, *share])
+        return await shared.ask(ENTER, [*self._bucket_keys, *self._share_keys], [*limits, *share])
 
     async def _ask_admit(self, nano: int, *, strong: bool) -> int | None:
         """1: admitted, 0: no money, -1: no share, None: Redis does not say."""

@@ -83,9 +83,12 @@ class TenantGuard:
         Raises:
             BudgetExceeded: there are none, for want of money or of the share of strong experts.
         """
+        policy = self._account.policy
+        left = self._account.left()
+        if left is None and policy.experts is None and self._room:
+            return view, ()
         excluded: list[Excluded] = []
         refusal: BudgetExceeded | None = None
-        left = self._account.left()
         for name, state in view.experts.items():
             why, error = self._why_not(name, state.card, left)
             if why:
@@ -107,6 +110,8 @@ class TenantGuard:
         Raises:
             BudgetExceeded: it may not, it is the first choice, and the policy wants no other in its place.
         """
+        if not self._account.reserves:
+            return None
         policy = self._account.policy
         strong = not self._strong_given and card.name in policy.strong
         cost = cost_nano(card, self._prompt_tokens, self._completion_tokens)

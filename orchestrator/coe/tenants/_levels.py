@@ -9,7 +9,7 @@ from coe.errors import RateLimited
 from coe.tenants._limits import ROUNDING_S, remaining, wait_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Levels:
     """Both limits as one request finds them.
 
@@ -27,7 +27,11 @@ class Levels:
 
     def admit(self) -> bool:
         """Whether there is room for the request."""
-        return self._longest_wait()[0] <= ROUNDING_S
+        requests, tokens = self.requests_per_minute, self.tokens_per_minute
+        return not (
+            (requests and wait_s(self.requests_s, 1, requests) > ROUNDING_S)
+            or (tokens and wait_s(self.tokens_s, self.tokens, tokens) > ROUNDING_S)
+        )
 
     def refusal(self) -> RateLimited:
         """The error for a request that there is no room for."""
