@@ -105,11 +105,16 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     """All rows of one set."""
     source, limit = SETS[name]
     outcomes, cards = load(source, max_active_b=limit)
+    costs = evidence(outcomes, cards).cost
+    # Score at cost needs a cost: experts without a price are left out.
+    priced = np.isfinite(costs).sum(axis=0) > 0
+    if priced.any():
+        outcomes = outcomes.of_experts([outcomes.experts[e] for e in np.flatnonzero(priced)])
     fit_rows, test_rows = split(outcomes, seed=seed)
     train, test = outcomes.rows(fit_rows), outcomes.rows(test_rows)
     recorded = evidence(outcomes, cards)
     with np.errstate(invalid="ignore"):
-        cost = recorded.cost[fit_rows].mean(axis=0)
+        cost = np.nanmean(recorded.cost[fit_rows], axis=0)
     single = int(np.nanmean(train.scores, axis=0).argmax())
     here = np.arange(len(test))
     view = pool_view(*(cards.get(expert, Card(name=expert)) for expert in test.experts))

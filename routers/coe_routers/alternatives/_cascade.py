@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from coe_routers.outcomes import Outcomes
 
 KIND = "cascade-router"
-PENALTY = 10.0
+PENALTY = 30.0
 _NEVER = 2.0
 """A threshold that no confidence reaches."""
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from coe_routers.outcomes import Outcomes
 
 KIND = "ridge-router"
-PENALTY = 10.0
-"""Of the squared weights; measured flat between 3 and 30 on recorded outcomes (docs/other-routers.md)."""
+PENALTY = 30.0
+"""Of the squared weights; measured flat between 10 and 60 on recorded outcomes (docs/other-routers.md)."""
 _LEAST, _MOST = 0.1, 10.0
 
 
@@ -47,7 +47,7 @@ class Ridge:
         encoder: how prompts are read.
         head: 2m columns: each expert's score less its mean, then its cost relative to its mean less 1.
         mean: float64[m], mean scores.
-        mean_cost: float64[m], mean costs in `cost_unit`; 0 where unknown.
+        mean_cost: float64[m], mean costs in `cost_unit`; the highest known one where unknown.
         cost_unit: what costs count, as `coe_routers.mapping.Evidence.cost_unit`.
         trust: how much of the predicted differences from the means is believed.
         cost_weight: expected score (0..1) that one unit of cost is worth.
@@ -130,7 +130,9 @@ def fit_ridge(
     recorded = recorded_evidence(outcomes, cards)
     known = np.isfinite(recorded.cost)
     count = np.maximum(known.sum(axis=0), 1)
-    mean_cost = np.where(known, recorded.cost, 0.0).sum(axis=0) / count
+    mean_cost: Floats = np.where(known, recorded.cost, 0.0).sum(axis=0) / count
+    # An expert whose price nobody knows must not look cheap.
+    mean_cost = np.where(known.sum(axis=0) > 0, mean_cost, float(mean_cost.max()))
     relative = np.where(known & (mean_cost > 0), recorded.cost / np.where(mean_cost > 0, mean_cost, 1.0), 1.0)
     targets = np.hstack([scores, relative.clip(0.0, _MOST)])
     fitted = regress(outcomes, targets, embedder, penalty=penalty, folds=folds, seed=seed)

@@ -16,15 +16,19 @@ from coe.contracts import ToolFact
 from coe.errors import DataError
 from coe_routers.outcomes._outcomes import OPTIONAL_COLUMNS, UNLABELLED, Outcomes
 from coe_routers.outcomes._parquet import parquet_rows
-from coe_routers.outcomes._rows import Numbers, OutcomeRow, PromptRow, convert, decode
+from coe_routers.outcomes._rows import Numbers, OutcomeRow, PlannedRow, PromptRow, convert, decode
 
 __all__ = ["PromptRow", "read_outcomes", "read_prompts"]
 
 RowT = TypeVar("RowT", bound=PromptRow)
 
 
-def read_outcomes(paths: Sequence[Path]) -> Outcomes:
+def read_outcomes(paths: Sequence[Path], *, unscored: bool = False) -> Outcomes:
     """Read outcomes from `*.jsonl`, `*.jsonl.gz` or `*.parquet` files into one table.
+
+    Args:
+        paths: the files.
+        unscored: whether rows may lack scores, as prompts do that are yet to be evaluated.
 
     Raises:
         DataError: a file cannot be read, a row is wrong (the message names file, line and field), a
@@ -32,7 +36,7 @@ def read_outcomes(paths: Sequence[Path]) -> Outcomes:
     """
     builder = _Builder()
     for path in paths:
-        for where, row in _rows(path, OutcomeRow):
+        for where, row in _rows(path, PlannedRow if unscored else OutcomeRow):
             builder.add(where, row)
     if not builder.prompts:
         raise DataError(f"No rows in {', '.join(map(str, paths)) or 'no file'}.")

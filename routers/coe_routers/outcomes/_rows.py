@@ -39,9 +39,13 @@ class OutcomeRow(PromptRow, frozen=True):
     latency_s: Numbers | None = None
 
 
+class PlannedRow(OutcomeRow, frozen=True):
+    """A prompt that nobody may have tried yet: `scores` may be missing or empty."""
+
+
 RowT = TypeVar("RowT", bound=PromptRow)
 _DECODERS: dict[type[PromptRow], msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (PromptRow, OutcomeRow)
+    kind: msgspec.json.Decoder(kind) for kind in (PromptRow, OutcomeRow, PlannedRow)
 }
 
 
@@ -71,7 +75,7 @@ def convert(value: object, kind: type[RowT], where: str) -> RowT:
 def _checked(row: RowT, where: str) -> RowT:
     if not isinstance(row, OutcomeRow):
         return row
-    if not any(value is not None for value in row.scores.values()):
+    if not isinstance(row, PlannedRow) and not any(value is not None for value in row.scores.values()):
         raise DataError(f"{where}: `scores` is missing or empty; expected {{expert: 0..1}}.", hint=_HINT)
     for expert, score in row.scores.items():
         if score is not None and not 0.0 <= score <= 1.0:
