@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from coe.contracts import Card, Decision, Reply
 
@@ -41,8 +43,7 @@ class Attempt:
     seconds: float
 
 
-@dataclass(slots=True)
-class Trail:
+class Trail(msgspec.Struct):
     """How far a request has come, filled in by the engine on its way: failed requests can be told too.
 
     Attributes:
@@ -51,7 +52,7 @@ class Trail:
     """
 
     routed: Routed | None = None
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    attempts: list[Attempt] = []  # msgspec makes a new one for each
 
 
 @dataclass(slots=True, kw_only=True)

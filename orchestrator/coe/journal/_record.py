@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import msgspec
 
@@ -16,8 +15,7 @@ MAX_PROMPT_CHARACTERS = 32_768
 """A recorded prompt is cut after so many: the queue and the segments are bounded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One expert that was asked.
 
     `error` is the code of the error: empty for the one that answered, `cancelled` when nobody waited longer.
@@ -28,8 +26,11 @@ class Attempt:
     seconds: float
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, kw_only=True, gc=False):
     """What one request left behind. Unknown facts are null: a body that was refused has no decision.
+
+    It is mutable because a record that is made empty and then filled costs half of one that is made at once;
+    the garbage collector need not look at it, because nothing in it refers back.
 
     Attributes:
         schema: version of this record.
