@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from rich.console import Console
 from coe.cli._options import ConfigOption, checked, registry_for
 from coe.config import Config, ConfigSource, Overrides
 from coe.experts import fetch_models
-from coe.gateway import refuse_open, serve
+from coe.gateway import log_to_stderr, refuse_open, serve
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -43,12 +42,7 @@ def run(
 
     Stop it with Ctrl-C or SIGTERM: requests that are running are finished first.
     """
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    # What a reload does is always worth a line.
-    logging.getLogger("coe.reload").setLevel(logging.INFO)
+    log_to_stderr(verbose=verbose)
     overrides = Overrides(host=host, port=port, workers=workers, allow_open=allow_open or None, redis=redis)
     source = ConfigSource.found(config, overrides)
     text = source.read()

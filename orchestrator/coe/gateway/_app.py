@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -31,6 +31,7 @@ class Gateway:
         clock: monotonic seconds.
         new_id: gives decision ids.
         reload: reads the configuration again; None where that cannot be asked for over HTTP.
+        scrape: Prometheus' text where it is more than this process's own.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Gateway:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         reload: Reload | None = None,
+        scrape: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._metrics = metrics
         self._clock = clock
         self._new_id = new_id
         self._reload = reload
+        self._scrape = scrape
         self._draining = False
         self._generations = Generations(Generation(built, self._paths(built)))
         metrics.watch(built.engine, built.journal, built.tenants)
@@ -181,5 +184,6 @@ class Gateway:
     async def _exposition(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /metrics`: Prometheus' text format."""
         text = (b"content-type", b"text/plain; version=1.0.0; charset=utf-8")
-        await respond(send, 200, self._metrics.exposition(), [text])
+        exposition = await self._scrape() if self._scrape else self._metrics.exposition()
+        await respond(send, 200, exposition, [text])
         return 200

@@ -12,6 +12,7 @@ import msgspec
 from coe.config import Config, ConfigSource, InvalidConfig, changes, check_plugins
 from coe.errors import CoeError, ConfigError
 from coe.gateway._built import Built
+from coe.gateway._exposure import refuse_open
 from coe.registry import FIRST_PARTY, Registry
 
 _log = logging.getLogger("coe.reload")
@@ -34,16 +35,24 @@ class Outcome(msgspec.Struct, frozen=True):
     errors: tuple[str, ...] = ()
 
 
-def read_config(source: ConfigSource, text: str) -> tuple[Config, Registry]:
+def read_config(source: ConfigSource, text: str, host: str) -> tuple[Config, Registry]:
     """The configuration that a text stands for, accepted by its plugins.
+
+    Args:
+        source: where the text comes from.
+        text: YAML.
+        host: the address that is listened on, whatever the text says of it.
 
     Raises:
         InvalidConfig: something of it is wrong; all problems at once.
+        ConfigError: it would answer other machines without asking for keys, and does not say so.
     """
     config = source.parse(text)
     registry = Registry(allow=FIRST_PARTY.union(config.plugins.allow))
     if problems := check_plugins(config, registry):
         raise InvalidConfig(problems)
+    bound = config.server.model_copy(update={"host": host})
+    refuse_open(config.model_copy(update={"server": bound}))
     return config, registry
 
 
@@ -55,6 +64,7 @@ class Preparing:
         serving: what answers the next request.
         build: what a configuration is built into; the last argument is what it follows.
         swap: puts it in force.
+        host: the address that is listened on.
     """
 
     def __init__(
@@ -63,11 +73,13 @@ class Preparing:
         serving: Callable[[], Built],
         build: Callable[[Config, Registry, Built], Built],
         swap: Callable[[Built], None],
+        host: str,
     ) -> None:
         self._source = source
         self._serving = serving
         self._build = build
         self._swap = swap
+        self._host = host
         self._prepared: Built | None = None
 
     async def prepare(self, text: str) -> Outcome:
@@ -105,7 +117,7 @@ class Preparing:
         return outcome
 
     def _read_and_build(self, text: str, before: Built) -> Built:
-        config, registry = read_config(self._source, text)
+        config, registry = read_config(self._source, text, self._host)
         return self._build(config, registry, before)
 
 

@@ -1,13 +1,14 @@
-"""Run a gateway as a server process."""
+"""Run a gateway as a server process, or as several."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,11 @@ from coe.errors import ConfigError
 from coe.gateway._app import Gateway
 from coe.gateway._built import Built, build
 from coe.gateway._follow import follow
+from coe.gateway._ids import new_decision_id
 from coe.gateway._metrics import Metrics
 from coe.gateway._reload import Outcome, Preparing, Reloading
 from coe.gateway._server import HangUp, Server, uvloop_loop
+from coe.gateway._workers import Supervisor
 from coe.registry import Registry
 
 
@@ -41,10 +44,13 @@ def serve(
     Raises:
         UserError: something of the configuration cannot be built, or the address cannot be listened on.
     """
-    metrics = Metrics()
-    built = build(config, registry, metrics, time.monotonic)
     listener = listen(config.server.host, config.server.port)
     greet = partial(on_listening, url_of(listener))
+    if config.server.workers > 1:
+        asyncio.run(_supervise(source, text, config, listener, greet))
+        return
+    metrics = Metrics()
+    built = build(config, registry, metrics, time.monotonic)
     with asyncio.Runner(loop_factory=uvloop_loop) as runner:
         runner.run(_serve(source, text, built, metrics, listener, greet))
 
@@ -57,6 +63,8 @@ async def _serve(
     listener: socket.socket,
     on_listening: Callable[[], None],
 ) -> None:
+    """All in this process."""
+
     def rebuild(config: Config, registry: Registry, previous: Built) -> Built:
         return build(config, registry, metrics, time.monotonic, previous)
 
@@ -65,29 +73,52 @@ async def _serve(
 
     reloading = Reloading(source, text, replace, lambda outcome: metrics.reloaded(outcome.outcome))
     gateway = Gateway(built, metrics, time.monotonic, new_decision_id, reloading.reload)
-    preparing = Preparing(source, lambda: gateway.serving, rebuild, gateway.swap)
+    preparing = Preparing(source, lambda: gateway.serving, rebuild, gateway.swap, built.config.server.host)
     server = Server(gateway, built.config, on_listening)
-    loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[object]]()
+    with _reloads(source, reloading, server.stop):
+        await server.serve([listener])
 
-    terminal = HangUp()
 
-    def hang_up() -> None:
-        if terminal.terminal_gone():
-            server.stop()
-        else:
-            spawn(reloading.reload("SIGHUP"))
+async def _supervise(
+    source: ConfigSource,
+    text: str,
+    config: Config,
+    listener: socket.socket,
+    on_listening: Callable[[], None],
+) -> None:
+    """In worker processes, which this one watches."""
+    verbose = logging.getLogger().isEnabledFor(logging.INFO)
+    supervisor = Supervisor(source, text, config, listener, verbose=verbose)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, supervisor.stop)
+    with _reloads(source, supervisor.reloading, supervisor.stop):
+        await supervisor.run(on_listening)
+
+
+@contextmanager
+def _reloads(source: ConfigSource, reloading: Reloading, stop: Callable[[], None]) -> Generator[None]:
+    """Meanwhile: reload on SIGHUP and when the file changes; stop when the terminal is gone."""
+    loop, terminal, tasks = asyncio.get_running_loop(), HangUp(), set[asyncio.Task[object]]()
 
     def spawn(work: Coroutine[Any, Any, object]) -> None:
         task = loop.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
+    def hang_up() -> None:
+        if terminal.terminal_gone():
+            stop()
+        else:
+            spawn(reloading.reload("SIGHUP"))
+
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     if source.path is not None:
         spawn(follow(source.path, partial(reloading.reload, "file changed", only_if_new=True)))
     try:
-        await server.serve([listener])
+        yield
     finally:
+        loop.remove_signal_handler(signal.SIGHUP)
         for task in tuple(tasks):
             task.cancel()
 
@@ -108,8 +139,3 @@ def url_of(listener: socket.socket) -> str:
     """The base URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def new_decision_id() -> str:
-    """A fresh decision id."""
-    return "dec_" + secrets.token_hex(10)

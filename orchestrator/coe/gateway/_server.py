@@ -7,12 +7,24 @@ import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 
 from coe.config import Config
-from coe.gateway._app import Gateway
+from coe.gateway._asgi import Receive, Scope, Send
+
+
+class App(Protocol):
+    """An ASGI application that can be told that the end is near."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        ...
+
+    def drain(self) -> None:
+        """Report not ready from now on."""
+        ...
 
 
 class Server(uvicorn.Server):
@@ -24,7 +36,7 @@ class Server(uvicorn.Server):
         on_listening: called once connections are accepted.
     """
 
-    def __init__(self, gateway: Gateway, config: Config, on_listening: Callable[[], None]) -> None:
+    def __init__(self, gateway: App, config: Config, on_listening: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 gateway,

@@ -9,7 +9,7 @@ def shout() -> Plugin[Expert]:
     """An expert that answers in capitals."""
     from coe_test_plugin.expert import ShoutSettings, create_shout
 
-    return Plugin(ShoutSettings, create_shout, "Answers in capitals")
+    return Plugin(ShoutSettings, create_shout, "Answers in capitals", shared=True)
 
 
 def first() -> Plugin[Router]:

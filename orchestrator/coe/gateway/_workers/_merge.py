@@ -1,0 +1,89 @@
+"""Metrics of several processes as if they were one's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+_LOWEST = frozenset({"coe_expert_healthy", "coe_expert_awake"})
+"""Gauges that are true of the whole only when they are true of every process."""
+_GROWING = frozenset({"counter", "histogram", "summary"})
+
+
+class Family(msgspec.Struct, array_like=True):
+    """One metric. Samples are (name, labels, value)."""
+
+    name: str
+    kind: str
+    text: str
+    samples: list[tuple[str, dict[str, str], float]]
+
+
+def snapshot(registry: CollectorRegistry) -> list[Family]:
+    """What a process counts, ready for JSON."""
+    return [
+        Family(
+            metric.name,
+            metric.type,
+            metric.documentation,
+            # JSON has no other numbers.
+            [(each.name, each.labels, float(each.value)) for each in metric.samples if isfinite(each.value)],
+        )
+        for metric in registry.collect()
+    ]
+
+
+def merged(snapshots: Iterable[Sequence[Family]]) -> list[Family]:
+    """Counts are added up, and so are gauges, but for those that tell of a state: the worst counts."""
+    families: dict[str, Family] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for family in (each for families in snapshots for each in families):
+        families.setdefault(family.name, family)
+        known = values.setdefault(family.name, {})
+        for name, labels, value in family.samples:
+            key = name, tuple(sorted(labels.items()))
+            if key not in known:
+                known[key] = value
+            elif family.name in _LOWEST or name.endswith("_created"):
+                known[key] = min(known[key], value)
+            else:
+                known[key] += value
+    return [
+        Family(
+            family.name,
+            family.kind,
+            family.text,
+            [(name, dict(labels), value) for (name, labels), value in values[family.name].items()],
+        )
+        for family in families.values()
+    ]
+
+
+def lasting(snapshot: Iterable[Family]) -> list[Family]:
+    """What still counts when its process has ended: what only ever grows."""
+    return [family for family in snapshot if family.kind in _GROWING]
+
+
+def exposition(families: Iterable[Family]) -> bytes:
+    """Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Merged(families))
+    return generate_latest(registry)
+
+
+class _Merged(Collector):
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._families:
+            metric = Metric(family.name, family.text, family.kind)
+            for name, labels, value in family.samples:
+                metric.add_sample(name, labels, value)
+            yield metric
