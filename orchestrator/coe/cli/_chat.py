@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from coe.cli._connect import ModelOption, UrlOption, client_for, read_prompt, waiting
+from coe.cli._connect import KeyOption, ModelOption, UrlOption, client_for, read_prompt, waiting
 from coe.cli._errors import report
 from coe.cli._options import ConfigOption
 from coe.cli._printing import console, routing_line
@@ -31,6 +31,7 @@ def chat(
     ] = None,
     model: ModelOption = "auto",
     url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Ask, and see which expert answers and why. Without PROMPT, a conversation.
@@ -39,7 +40,7 @@ def chat(
     run in this process. The answer goes to stdout, everything else to stderr.
     """
     notes = console(stderr=True)
-    with client_for(url, config, notes) as client:
+    with client_for(url, config, key, notes) as client:
         if prompt is not None:
             _ask(client, read_prompt(prompt), model, notes)
         else:

@@ -21,6 +21,16 @@ UrlOption = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help="Ask the coe server there instead.", show_default=False),
 ]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        metavar="KEY",
+        envvar="COE_API_KEY",
+        help="For a server that wants one.",
+        show_default=False,
+    ),
+]
 ModelOption = Annotated[str, typer.Option("--model", help="A virtual model, or an expert by name.")]
 PromptArgument = Annotated[str, typer.Argument(metavar="PROMPT", help="The prompt; - reads it from stdin.")]
 
@@ -37,24 +47,25 @@ def read_prompt(prompt: str) -> str:
     return sys.stdin.read() if prompt == "-" else prompt
 
 
-def client_for(url: str | None, config: Path | None, console: Console) -> Client:
+def client_for(url: str | None, config: Path | None, key: str | None, console: Console) -> Client:
     """A client of the server at `url`, else of one that runs where the configuration says, else in process.
 
     Args:
         url: what the user named.
         config: the configuration that the user named.
+        key: for a server that wants one.
         console: told what was chosen, where the user did not say.
 
     Raises:
         UserError: the configuration is wrong, or something that it names cannot be built.
     """
     if url is not None:
-        return Client(url)
+        return Client(url, api_key=key)
     settings = load_config(config)
     address = _address(settings.server)
     if settings.server.port and _is_live(address):
         console.print(f"Asking the server at {address}.", style="dim")
-        return Client(address)
+        return Client(address, api_key=key)
     console.print(f"No server at {address}: the experts run in this process.", style="dim")
     if find(config) is None:
         console.print(_SMALL, style="dim")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from coe.cli._connect import UrlOption, waiting
+from coe.cli._connect import KeyOption, UrlOption, waiting
 from coe.cli._errors import ExitCode
 from coe.cli._options import ConfigOption, JsonOption
 from coe.cli._printing import console, print_json
@@ -50,9 +50,11 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]  (Typer calls it)
 
 
 @app.command("list")
-def list_experts(url: UrlOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_experts(
+    url: UrlOption = None, key: KeyOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """List the experts with their facts; with --url also whether they are awake and healthy. Starts none."""
-    rows = [_row(info, live=url is not None) for info in _experts(_models(url, config))]
+    rows = [_row(info, live=url is not None) for info in _experts(_models(url, key, config))]
     if as_json:
         print_json(rows)
     else:
@@ -68,13 +70,17 @@ def ask_each(
         float, typer.Option("--timeout", min=0.1, help="Longest wait for one expert, in seconds.")
     ] = 120,
     url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask each expert for a few words, one after the other. Exits with 1 when one does not answer."""
     notes = console(stderr=True)
     results: list[dict[str, Any]] = []
-    client = Client.open(config, timeout_s=timeout_s) if url is None else Client(url, timeout_s=timeout_s)
+    if url is None:
+        client = Client.open(config, timeout_s=timeout_s)
+    else:
+        client = Client(url, api_key=key, timeout_s=timeout_s)
     with client:
         for info in _chosen(_experts(client.models()), names or []):
             with waiting(notes, f"Asking {info.id}"):
@@ -87,10 +93,10 @@ def ask_each(
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def _models(url: str | None, config: Path | None) -> list[ModelInfo]:
+def _models(url: str | None, key: str | None, config: Path | None) -> list[ModelInfo]:
     if url is None:
         return Router.open(config).models()
-    with Client(url) as client:
+    with Client(url, api_key=key) as client:
         return client.models()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coe.cli._commands import load_command
-from coe.cli._connect import ModelOption, UrlOption, read_prompt
+from coe.cli._connect import KeyOption, ModelOption, UrlOption, read_prompt
 from coe.cli._options import ConfigOption, JsonOption
 from coe.cli._printing import console, decision_view, print_json
 from coe.client import Client, Router
@@ -30,6 +30,7 @@ def route(
     ] = None,
     model: ModelOption = "auto",
     url: UrlOption = None,
+    key: KeyOption = None,
     config: ConfigOption = None,
     router: Annotated[
         Path | None,
@@ -54,7 +55,7 @@ def route(
         return
     if prompt is None:
         raise typer.BadParameter("Name a prompt, or --router, --input and --output.", param_hint="PROMPT")
-    routed = _decided(read_prompt(prompt), model, url, config)
+    routed = _decided(read_prompt(prompt), model, url, key, config)
     if as_json:
         print_json(explanation(routed))
     else:
@@ -71,9 +72,9 @@ def _route_file(
     command.main([*arguments, *(["--json"] if as_json else [])], prog_name="coe route", standalone_mode=False)
 
 
-def _decided(prompt: str, model: str, url: str | None, config: Path | None) -> Routed:
+def _decided(prompt: str, model: str, url: str | None, key: str | None, config: Path | None) -> Routed:
     if url is not None:
-        with Client(url) as client:
+        with Client(url, api_key=key) as client:
             return client.route(prompt, model=model)
     router = Router.open(config)
     router.route(prompt, model=model)  # the first decision of a process also loads what later ones find ready

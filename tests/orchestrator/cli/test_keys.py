@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from coe.testing import Clock
 
 Run = Callable[..., tuple[int, str, str]]
 
+COE = [sys.executable, "-c", "from coe.cli import main; main()"]
 CONFIG = "experts: {a: {kind: echo}}\nrouters: {auto: {kind: two-step}}\n"
 
 
@@ -84,6 +87,33 @@ def test_a_configuration_without_a_keys_file_says_what_to_add(run: Run, tmp_path
     assert "tenants: {keys_file: keys.json}" in err
     assert run("keys", "create", "acme", "--file", "keys.json")[0] == 0
     assert (tmp_path / "keys.json").exists()
+
+
+@pytest.fixture
+def server(tmp_path: Path, file: Path) -> Iterator[tuple[str, str]]:
+    """`coe serve` as a process that wants keys: its address, and a key."""
+    done = subprocess.run([*COE, "keys", "create", "acme"], capture_output=True, text=True, check=True)
+    with subprocess.Popen([*COE, "serve", "--port", "0"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        greeting = process.stderr.readline()
+        assert "coe serves http://" in greeting, greeting + process.stderr.read()
+        yield greeting.split()[2].removesuffix("/v1"), done.stdout.strip()
+        process.terminate()
+
+
+def test_commands_bring_the_key(run: Run, server: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, key = server
+    for command in (["chat", "hello"], ["route", "hello"], ["experts", "list"], ["experts", "test"]):
+        code, _, err = run(*command, "--url", url)
+        assert (code, "An API key is required." in err) == (6, True)
+        assert run(*command, "--url", url, "--api-key", key)[0] == 0
+    monkeypatch.setenv("COE_API_KEY", key)
+    assert run("chat", "hello", "--url", url)[:2] == (0, "hello\n")
+    assert run("keys", "revoke", key[4:16])[0] == 0
+    deadline = time.monotonic() + 20
+    while run("chat", "hello", "--url", url)[0] == 0:
+        assert time.monotonic() < deadline, "a revoked key still opens"
+    assert run("chat", "hello", "--url", url)[0] == 6
 
 
 def test_serve_refuses_a_public_address_without_keys(run: Run, tmp_path: Path) -> None:
