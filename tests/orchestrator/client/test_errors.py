@@ -9,6 +9,7 @@ import pytest
 from coe import Client, Router
 from coe.client._errors import told_error
 from coe.errors import (
+    BudgetExceeded,
     CoeError,
     ConfigError,
     ExpertError,
@@ -16,9 +17,11 @@ from coe.errors import (
     ExpertProtocolError,
     ExpertRejected,
     ExpertUnavailable,
+    InvalidKey,
     InvalidRequest,
     ModelNotFound,
     NoEligibleExpert,
+    RateLimited,
     RequestError,
 )
 from coe.testing import FakeUpstream, Fault
@@ -171,3 +174,15 @@ def test_the_router_raises_the_same(pool_file: object) -> None:
         router.route(IMAGE, model="beta")
     with pytest.raises(InvalidRequest, match="temprature"):
         router.route("hello", temprature=1)
+
+
+@pytest.mark.parametrize("kind", [InvalidKey, BudgetExceeded])
+def test_what_a_tenant_is_told_has_its_class(kind: type[RequestError]) -> None:
+    error = told_error({"error": {"message": "no", "code": kind.code}}, kind.status)
+    assert (type(error), error.message, error.status) == (kind, "no", kind.status)
+
+
+def test_a_limit_says_when_to_come_back() -> None:
+    error = told_error({"error": {"message": "no", "code": "rate_limit_exceeded"}}, 429, 7.5)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == 7.5
