@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -121,3 +123,32 @@ def test_sigkill_under_load_loses_the_unwritten_tail_and_the_next_start_goes_on(
         assert time.monotonic() < deadline
         compact(config.parent / "journal")
     assert len(journal_of(config)) == len(after) + 1
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_request_that_the_end_cuts_off_is_recorded(serve: Start, config: Path, signals: int) -> None:
+    # One signal waits for the time to drain, a second one does not.
+    drain_s = 1 if signals == 1 else 60
+    text = f"server: {{drain_timeout_s: {drain_s}}}\n" + CONFIG.replace("delay_s: 0.05", "delay_s: 60")
+    config.write_text(text)
+    served = serve("-c", str(config))
+    body = {"model": "b", "messages": [{"role": "user", "content": "x"}]}
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=90)
+
+    caller = threading.Thread(target=ask)
+    caller.start()
+    deadline = time.monotonic() + 30
+    while 'coe_expert_in_flight{expert="b"} 1.0' not in served.metrics():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for _ in range(signals):
+        served.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+    assert served.process.wait(30) == 0, served.log
+    caller.join(30)
+    (record,) = journal_of(config)
+    assert (record.model, record.status, record.error) == ("b", 503, "cancelled")
+    assert [(each.expert, each.error) for each in record.attempts] == [("b", "cancelled")]
