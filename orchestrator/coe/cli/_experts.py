@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coe.cli._commands import load_command
 from coe.cli._connect import KeyOption, UrlOption, waiting
 from coe.cli._errors import ExitCode
 from coe.cli._options import ConfigOption, JsonOption
@@ -37,6 +38,8 @@ _FACTS = (
     "routable",
 )
 _LIVE = ("awake", "healthy")
+ADD_COMMAND = "experts-add"
+"""The plugin command that adds experts to a trained router; all arguments are its own."""
 _COLUMNS = ("expert", "kind", "capabilities", "context", "params B", "USD/M in/out", "domains")
 _NUMBERS = ("context", "params B")
 _LISTS = ("capabilities", "domains")
@@ -91,6 +94,17 @@ def ask_each(
         print_json(results)
     if any(result["status"] == "failed" for result in results):
         raise typer.Exit(ExitCode.FAILURE)
+
+
+@app.command("add", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+def add(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="DIR OUTCOMES...", show_default=False)
+    ] = None,
+) -> None:
+    """Add experts to a router that `coe train` made. Its options: `coe experts add --help`."""
+    command = load_command(ADD_COMMAND)
+    command.main(arguments or ["--help"], prog_name="coe experts add", standalone_mode=False)
 
 
 def _models(url: str | None, key: str | None, config: Path | None) -> list[ModelInfo]:
