@@ -44,7 +44,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
         uncertainty: 0 (sure) .. 1 (no idea).
         reason: why `chosen` was chosen; `coe.contracts.Reason`.
         chosen: the expert of the decision.
-        propensity: the probability with which the policy chooses `chosen` here, 1 for a deterministic policy;
+        propensity: the probability with which the policy chooses `chosen` here, as the router says;
             off-policy estimates divide by it.
         ranked: eligible experts by preference, with expected scores.
         excluded: experts that could not serve the request.
