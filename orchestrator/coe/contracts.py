@@ -260,6 +260,9 @@ class Decision:
         uncertainty: 0 (sure) .. 1 (no idea).
         excluded: experts that could not serve the request.
         revision: of the router that decided.
+        propensity: the probability, above 0, with which the policy chooses `expert` for these features and
+            this view: 1 for a router that always takes the best; one that explores by a seed says so here.
+            The journal keeps it: estimates of other policies divide by it.
     """
 
     expert: str
@@ -270,6 +273,7 @@ class Decision:
     uncertainty: float = 0.0
     excluded: tuple[Excluded, ...] = ()
     revision: str = ""
+    propensity: float = 1.0
 
 
 class Router(Protocol):

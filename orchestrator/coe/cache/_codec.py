@@ -6,7 +6,7 @@ import msgspec
 
 from coe.contracts import Decision
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the stored form, its first byte. Raise it whenever a field of `Decision` changes."""
 
 _HEAD = bytes([SCHEMA])
@@ -40,5 +40,6 @@ def _is_sound(decision: Decision) -> bool:
         bool(decision.ranked)
         and decision.ranked[0].expert == decision.expert
         and 0.0 <= decision.uncertainty <= 1.0
+        and 0.0 < decision.propensity <= 1.0
         and all(0.0 <= probability <= 1.0 for _, probability in decision.probabilities)
     )

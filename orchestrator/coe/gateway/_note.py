@@ -15,9 +15,6 @@ from coe.gateway._asgi import ClientGone
 from coe.journal import MAX_PROMPT_CHARACTERS, Attempt, Journal, Record, session_hash
 from coe.wire import ChatRequest, last_user_text
 
-_PROPENSITY = 1.0
-"""Routers are deterministic: given the features, the view and the revision there is one choice."""
-
 _MAX_MODEL_CHARACTERS = 256
 """A caller may ask for anything; what no expert or router is called is not worth more."""
 
@@ -110,7 +107,7 @@ def _decided(record: Record, routed: Routed) -> None:
     record.uncertainty = decision.uncertainty
     record.reason = decision.reason
     record.chosen = decision.expert
-    record.propensity = _PROPENSITY
+    record.propensity = decision.propensity
     record.ranked = decision.ranked
     record.excluded = decision.excluded
     record.revision = decision.revision

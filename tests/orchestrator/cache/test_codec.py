@@ -26,6 +26,7 @@ decisions = st.builds(
             "uncertainty": shares,
             "excluded": st.lists(st.builds(Excluded, names, names), max_size=3).map(tuple),
             "revision": names,
+            "propensity": st.floats(0, 1, exclude_min=True),
         }
     ),
 )
@@ -69,6 +70,8 @@ def test_the_value_of_another_key_is_a_miss(decide):
         {"ranked": []},
         {"uncertainty": 1.5},
         {"uncertainty": float("nan")},
+        {"propensity": 0.0},
+        {"propensity": float("nan")},
         {"probabilities": [("code", -0.1)]},
         {"probabilities": [("code", float("nan"))]},
         {"reason": "because"},
@@ -92,7 +95,7 @@ def test_the_schema_number_belongs_to_these_fields():
         for each in (Decision, Ranked, Excluded)
     }
     assert (SCHEMA, stored) == (
-        1,
+        2,
         {
             "Decision": [
                 "expert",
@@ -103,6 +106,7 @@ def test_the_schema_number_belongs_to_these_fields():
                 "uncertainty",
                 "excluded",
                 "revision",
+                "propensity",
             ],
             "Ranked": ["expert", "score"],
             "Excluded": ["expert", "why"],

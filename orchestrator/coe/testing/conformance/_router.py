@@ -149,6 +149,7 @@ def _check(decision: Any, view: PoolView, revision: str) -> None:
     assert decision.category
     assert decision.revision == revision, "the decision carries another revision than the router"
     assert 0 <= decision.uncertainty <= 1
+    assert 0 < decision.propensity <= 1, "what was chosen was chosen with a probability above 0"
     names = [name for name, _ in decision.probabilities]
     values = [value for _, value in decision.probabilities]
     assert len(set(names)) == len(names), "a category appears twice"

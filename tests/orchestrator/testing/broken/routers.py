@@ -116,6 +116,16 @@ class TestAnotherRevision(_Kit):
     fails = SOUND
 
 
+class ChoosesTheImpossible(_Altered):
+    def alter(self, decision: Decision) -> Decision:
+        return dataclasses.replace(decision, propensity=0.0)
+
+
+class TestChoosesTheImpossible(_Kit):
+    broken = ChoosesTheImpossible
+    fails = SOUND
+
+
 class CountsRequests(_Altered):
     count = 0
 
