@@ -68,7 +68,8 @@ import sys
 from coe.contracts import Features
 from coe.testing import create, load, pool_view
 create(load("coe.routers", "two-step")).route(Features(text="hello"), pool_view("a"))
-print(*sorted({"torch", "sklearn", "scipy", "faiss", "sentence_transformers", "tokenizers"} & set(sys.modules)))
+heavy = {"torch", "sklearn", "scipy", "faiss", "sentence_transformers", "tokenizers"}
+print(*sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
