@@ -5,9 +5,9 @@
 Each expert in turn is taken for the new one. Its example prompts are held-out ones that it solved and most
 others did not, which is kinder than what an owner would pick by hand. The affinity to the categories is
 compared with the expert's true advantage there: its mean score less that of the others and less its own mean
-advantage, on the prompts that the router was trained on. `if first` is what its most alike category would lose
-if it were put before the best measured expert there. Intervals: bootstrap over experts. Needs the folder named
-by COE_DATA.
+advantage, on the prompts that the router was trained on. `if first` is what its most alike category would
+lose if it were put before the best measured expert there. Intervals: bootstrap over experts. Needs the folder
+named by COE_DATA.
 """
 
 from __future__ import annotations
