@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +28,9 @@ def normalised_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32
     categories = probabilities.shape[1]
     if categories < 2:
         return np.zeros(len(probabilities), np.float32)
-    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=1)
-    return np.clip(entropy / np.log(categories), 0, 1).astype(np.float32)
+    logarithms = np.log(np.maximum(probabilities, np.float32(1e-12)))
+    entropy = (probabilities * logarithms).sum(axis=1) * np.float32(-1 / math.log(categories))
+    return np.minimum(entropy, np.float32(1), dtype=np.float32)
 
 
 def classification(

@@ -101,15 +101,14 @@ def _byte_buckets(data: bytes) -> NDArray[np.int32]:
 def _word_buckets(data: bytes) -> NDArray[np.int32]:
     octets = np.frombuffer(data, np.uint8)
     inside = np.frombuffer(data.translate(_WORD_BYTE), np.uint8)
-    edges: NDArray[np.int64] = np.flatnonzero(inside[1:] != inside[:-1])
-    # The text starts and ends with a space, so edges come in pairs: before a word, at its last byte.
-    starts, ends = edges[0::2] + 1, edges[1::2] + 1
-    if not len(starts):
+    edges: NDArray[np.intp] = (inside[1:] != inside[:-1]).nonzero()[0]
+    # The text starts and ends with a space, so edges come in pairs: before a word, and at its last byte.
+    before, last = edges[0::2], edges[1::2]
+    if not len(before):
         return np.empty(0, np.int32)
-    forward, inverse = _POWERS.upto(len(octets) + 1)
-    sums = np.zeros(len(octets) + 1, np.uint64)
-    np.cumsum(octets * forward[: len(octets)], out=sums[1:])
-    words = _mixed((sums.take(ends) - sums.take(starts)) * inverse.take(starts))
+    forward, inverse = _POWERS.upto(len(octets))
+    sums = (octets * forward[: len(octets)]).cumsum(dtype=np.uint64)
+    words = _mixed((sums.take(last) - sums.take(before)) * inverse.take(before + 1))
     pairs = _mixed(words[:-1] * _PAIR + words[1:])
     return (np.concatenate([words, pairs]) >> _WORD_SHIFT).astype(np.int32)
 
