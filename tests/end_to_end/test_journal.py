@@ -83,8 +83,9 @@ def journal_of(config: Path) -> list[Record]:
     return records
 
 
-def test_sigterm_under_load_loses_no_record(serve: Start, config: Path) -> None:
-    served = serve("-c", str(config))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_under_load_loses_no_record(serve: Start, config: Path, workers: int) -> None:
+    served = serve("-c", str(config), "--workers", str(workers))
     load = Load(served.url)
     load.wait(150)
     assert served.stop() == 0
@@ -152,3 +153,24 @@ def test_a_request_that_the_end_cuts_off_is_recorded(serve: Start, config: Path,
     (record,) = journal_of(config)
     assert (record.model, record.status, record.error) == ("b", 503, "cancelled")
     assert [(each.expert, each.error) for each in record.attempts] == [("b", "cancelled")]
+
+
+def test_a_reload_changes_what_is_kept_from_the_next_request_on(serve: Start, config: Path) -> None:
+    served = serve("-c", str(config))
+    body = {"model": "a", "messages": [{"role": "user", "content": "a secret"}]}
+
+    def ask() -> None:
+        httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=30)
+
+    ask()
+    for number, settings in enumerate(("{dir: journal, prompts: true}", "{dir: other}"), 1):
+        config.write_text(CONFIG.partition("journal:")[0] + f"journal: {settings}\n")
+        served.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while f'coe_config_reloads_total{{outcome="applied"}} {number}.0' not in served.metrics():
+            assert time.monotonic() < deadline, served.log
+            time.sleep(0.02)
+        ask()
+    assert served.stop() == 0
+    assert [each.prompt for each in journal_of(config)] == [None, "a secret"]
+    assert [each.prompt for each in Reader(config.parent / "other").records()] == [None]

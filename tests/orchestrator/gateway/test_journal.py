@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -14,11 +15,14 @@ import pytest
 from coe.contracts import Card, Reply
 from coe.gateway._note import cost_usd
 from coe.journal import Attempt, Reader, Record, session_hash
+from coe.tenants import change_keys, new_key
 from coe.testing import FakeUpstream, Fault
 from coe.wire import Usage
 
 if TYPE_CHECKING:
     from conftest import Running, Start
+
+Records = Callable[..., list[Record]]
 
 
 def behind(upstream: FakeUpstream, *names: str, **journal: Any) -> str:
@@ -32,21 +36,18 @@ def behind(upstream: FakeUpstream, *names: str, **journal: Any) -> str:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Callable[[int], list[Record]]:
+def records(tmp_path: Path) -> Records:
     """The journal once it holds so many records."""
 
-    def wait(count: int) -> list[Record]:
+    def wait(count: int, folder: Path = tmp_path) -> list[Record]:
         deadline = time.monotonic() + 20
-        while len(found := list(Reader(tmp_path).records())) < count:
+        while len(found := list(Reader(folder).records())) < count:
             assert time.monotonic() < deadline, found
             time.sleep(0.01)
         assert len(found) == count
         return found
 
     return wait
-
-
-Records = Callable[[int], list[Record]]
 
 
 def test_an_answered_request(start: Start, upstream: FakeUpstream, tmp_path: Path, records: Records) -> None:
@@ -131,6 +132,27 @@ def test_requests_that_are_refused(
     assert (bad.status, bad.error, bad.model, bad.chosen) == (400, "invalid_request", None, None)
     assert (unknown.status, unknown.error, unknown.model) == (404, "model_not_found", "none")
     assert (unknown.propensity, unknown.attempts) == (None, ())
+
+
+def test_the_tenant_is_recorded_and_who_has_no_key_is_not(
+    start: Start, upstream: FakeUpstream, tmp_path: Path, records: Records
+) -> None:
+    keys = tmp_path / "keys.json"
+    key, secret = new_key("acme", secrets.token_bytes, time.time())
+    change_keys(keys, lambda known: (*known, key))
+    folder = tmp_path / "journal"
+    gateway = start(behind(upstream, "a", dir=folder) + f"tenants: {{keys_file: {keys}}}\n")
+    body = {"model": "auto", "messages": [{"role": "user", "content": "x"}]}
+    statuses = [
+        gateway.client.post(
+            "/v1/chat/completions", json=body, headers={"authorization": f"Bearer {each}"}
+        ).status_code
+        for each in ("nonsense", secret)
+    ]
+    assert statuses == [401, 200]
+    (record,) = records(1, folder)
+    assert record.tenant == "acme"
+    assert secret.encode() not in b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(("stream", "fault"), [(False, Fault.HANG), (True, Fault.ENDLESS)])
