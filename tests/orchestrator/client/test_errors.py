@@ -160,7 +160,7 @@ def test_every_error_of_a_request_comes_back_as_itself() -> None:
 
 
 def test_a_code_of_another_make_keeps_the_status() -> None:
-    told = told_error({"error": {"message": "Wrong key.", "code": "invalid_api_key"}}, 401)
+    told = told_error({"error": {"message": "Wrong key.", "code": "no_such_key"}}, 401)
     assert (type(told), told.status, told.message) == (RequestError, 401, "Wrong key.")
     assert type(told_error({"error": {"message": "Oh.", "code": None}}, 500)) is CoeError
     assert type(told_error({"detail": "no envelope"}, 500)) is ExpertProtocolError
