@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, SecretStr, StringConstraints
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, StringConstraints
 
 from coe.config._strict import Strict
 
@@ -64,6 +64,9 @@ class TenantsConfig(Strict):
     redis: SecretStr | None = Field(
         default=None,
         description="redis:// URL where replicas share limits; by default that of `cache.shared`.",
+    )
+    timeout_ms: PositiveFloat = Field(
+        default=5, description="Longest wait for Redis; then the limits of this process decide."
     )
     policies: dict[TenantName, PolicyConfig] = Field(
         default={}, description="By tenant; `default` is for those that have none of their own."

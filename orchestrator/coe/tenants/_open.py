@@ -63,7 +63,7 @@ def _shared(config: Config, clock: Callable[[], float]) -> SharedLimits | None:
         return None
     from coe.tenants._shared import SharedLimits  # Late, because redis-py costs more memory than the rest.
 
-    return SharedLimits(url, clock)
+    return SharedLimits(url, clock, deadline_s=config.tenants.timeout_ms / 1000)
 
 
 def redis_url(config: Config) -> str | None:

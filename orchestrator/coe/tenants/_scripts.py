@@ -114,3 +114,5 @@ if tonumber(ARGV[4]) >= 0 then
 end
 return {1}
 """)
+
+SCRIPTS = (ENTER, ADMIT, SETTLE)

@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from coe.breaker import Breaker
 from coe.cache import Lines
-from coe.tenants._scripts import Script
+from coe.tenants._scripts import SCRIPTS, Script
 
 _log = logging.getLogger("coe.tenants")
 
@@ -119,8 +119,12 @@ class SharedLimits:
         self._enqueue(_Call(script, (len(keys), *keys, *arguments), None), asyncio.get_running_loop())
 
     async def connect(self) -> None:
-        """Open a connection, so that the first request need not wait for it."""
-        await self._exchange_all([])
+        """Open a connection and bring the scripts, so that the first request need not wait for it."""
+        try:
+            async with asyncio.timeout(_EXCHANGE_S):
+                await self._lines.exchange([("SCRIPT", "LOAD", each.text) for each in SCRIPTS])
+        except Exception as error:  # noqa: BLE001 - as below; the first request tries again.
+            _log.warning("redis_away endpoint=%s why=%s", self._lines.endpoint, type(error).__name__)
 
     async def aclose(self) -> None:
         """Send what is queued, within `_EXCHANGE_S`, and close the connection."""
@@ -179,7 +183,7 @@ class SharedLimits:
             _answer(call, None)
 
     async def _replies(self, calls: Sequence[_Call]) -> list[Any]:
-        replies = await self._lines.exchange([call.by_name() for call in calls] or [("PING",)])
+        replies = await self._lines.exchange([call.by_name() for call in calls])
         unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             # Redis has forgotten the scripts, or never knew them.

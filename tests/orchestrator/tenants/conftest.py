@@ -65,9 +65,9 @@ class Shop:
 _replicas = itertools.count()
 
 
-def shop(text: str, *, redis: str | None = None) -> Shop:
-    """A replica of this configuration; `redis` is where it shares limits."""
-    shared = f"\ntenants:\n  redis: {redis}\n" if redis else "\ntenants:\n"
+def shop(text: str, *, redis: str | None = None, timeout_ms: float = 5000) -> Shop:
+    """A replica of this configuration; `redis` is where it shares limits, patiently on a busy machine."""
+    shared = f"\ntenants:\n  redis: {redis}\n  timeout_ms: {timeout_ms}\n" if redis else "\ntenants:\n"
     config = loads(text.replace("\ntenants:\n", shared), {})
     clock, wall = Clock(), Clock(NOON)
     tenants = open_tenants(config, clock, wall, f"replica-{next(_replicas)}")

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from coe.config import loads
 from coe.gateway._tenant_metrics import tenant_metrics
 from coe.tenants import ASSUMED_COMPLETION_TOKENS, Counters, TenantStats
-from coe.tenants._shared import SharedLimits, SharedStats
+from coe.tenants._shared import SharedStats
 
 TEXT = (Path(__file__).parents[3] / "docs" / "tenants.md").read_text()
 POOL = "experts: {gpt: {kind: echo}}\nrouters: {auto: {kind: two-step}}\n"
@@ -57,9 +57,6 @@ def test_the_documented_rights_suffice_in_redis(redis_server: Any, open_shop: An
 
     async def scenario() -> None:
         shop = open_shop(experts + f"\ntenants:\n  policies: {{acme: {{{EVERYTHING}}}}}\n", redis=url)
-        shared = shop.tenants._surroundings.shared
-        assert isinstance(shared, SharedLimits)
-        shared._deadline_s = 5
         await shop.tenants.start()
         await shop.answers(3)
         await shop.aclose()
