@@ -71,17 +71,19 @@ def choose_map(
     """Solve the map and decide how to use it.
 
     Every kind of rule is solved on four fifths of the prompts and scored on the fifth, with several degrees
-    of caution. Of each kind the least cautious one within a standard error of its best is taken, of the kinds
-    the better one. It is used when its held-out gain over the best single expert exceeds one standard error
-    (half of one when it is cheaper too); else the best single expert answers everything.
+    of caution. Considered are, in this order: `expected` before `map`, unless that is better beyond a
+    standard error; of a kind the least cautious rule within a standard error of its best, then more cautious
+    ones. The first that is worth it is used: a cautious one when it gains anything over the best single
+    expert, one without caution when it gains more than a standard error (half of one when it is cheaper too).
+    If none is, the best single expert answers everything.
 
     Raises:
         InfeasibleBudget: no map fits the budget.
         ConfigError: the budget names an unknown category or expert.
     """
     budget = budget or Budget()
-    first = solve_rule(evidence, budget, "map")
-    single = None if first is None else first.single
+    first = _certain(solve_rule(evidence, budget, "map"))
+    single = first.single
     options: list[tuple[Kind, float]] = [
         (kind, caution) for kind in kinds for caution in (cautions if single is not None else (0.0,))
     ]
@@ -89,29 +91,33 @@ def choose_map(
         evidence, lambda rows: _rules(evidence, budget, options, rows), seed=seed, repeats=repeats
     )
     alone, tried = scored[0], scored[1:]
-    best = max(
-        (
-            _least_cautious(tried, [n for n, (each, _) in enumerate(options) if each == kind])
-            for kind in kinds
-        ),
-        key=lambda which: np.nan_to_num(float(known_mean(tried[which])), nan=-1.0),
-    )
+    order = _order(options, tried)
+    solved, best = first, order[0]
+    worth_it = cheaper = False
+    for best in order:
+        kind, caution = options[best]
+        made = solve_rule(evidence, budget, kind, caution=caution)
+        if made is None:  # No prices keep the budget.
+            continue
+        solved = made
+        if single is None:
+            worth_it = True
+            break
+        gain, ci = paired_bootstrap(tried[best], alone, seed=seed)
+        cheaper = _cost(evidence, made.rule) < _cost(evidence, single_rule(evidence, single))
+        needed = 0.0 if caution >= 1.0 else (ci[1] - ci[0]) / (2 * 1.96) * (0.5 if cheaper else 1.0)
+        if worth_it := gain > needed:
+            break
+    if not worth_it:
+        best = order[0]
     kind, caution = options[best]
-    solved = solve_rule(evidence, budget, kind, caution=caution)
-    if solved is None:
-        kind = "map"
-        best = options.index((kind, caution))
-        solved = _certain(solve_rule(evidence, budget, kind, caution=caution))
     gain, ci = paired_bootstrap(tried[best], alone, seed=seed)
     name = None if single is None else evidence.experts[single]
-    alone_rule = None if single is None else single_rule(evidence, single)
-    cheaper = alone_rule is not None and _cost(evidence, solved.rule) < _cost(evidence, alone_rule)
-    worth_it = gain > _error(ci) * (0.5 if cheaper else 1.0)
     used, rule, used_map, how = tried[best], solved.rule, solved.map, str(kind)
-    if single is not None and alone_rule is not None and not worth_it:
-        used, rule, how = alone, alone_rule, "single"
-        required = replace(budget, required=dict.fromkeys(used_map.categories, evidence.experts[single]))
-        used_map = solve(evidence.instance(budget, routed=kind == "map").problem, required)
+    if single is not None and not worth_it:
+        used, rule, how = alone, single_rule(evidence, single), "single"
+        required = replace(budget, required=dict.fromkeys(first.map.categories, evidence.experts[single]))
+        used_map = solve(evidence.instance(budget, routed=True).problem, required)
     return Choice(
         kind=how,
         map=used_map,
@@ -146,25 +152,32 @@ def _rules(
     return rules
 
 
-def _least_cautious(tried: NDArray[np.float64], which: Sequence[int]) -> int:
-    """The first of the rows, in order of caution, within a standard error (paired) of the best of them."""
-    means = np.nan_to_num(known_mean(tried[list(which)]), nan=-1.0)
-    top = which[int(means.argmax())]
-    for number in which:
-        gap = tried[top] - tried[number]
-        gap = gap[np.isfinite(gap)]
-        if len(gap) and gap.mean() <= gap.std() / np.sqrt(len(gap)):
-            return number
-    return top
+def _order(options: Sequence[tuple[Kind, float]], tried: NDArray[np.float64]) -> list[int]:
+    """The options in the order in which they are considered."""
+    of_kind: dict[str, list[int]] = {}
+    for number, (kind, _) in enumerate(options):
+        of_kind.setdefault(kind, []).append(number)
+    parts: list[tuple[int, list[int]]] = []
+    for numbers in of_kind.values():
+        means = np.nan_to_num(known_mean(tried[numbers]), nan=-1.0)
+        top = numbers[int(means.argmax())]
+        start = next(place for place, number in enumerate(numbers) if _as_good(tried[number], tried[top]))
+        parts.append((top, numbers[start:]))
+    if len(parts) > 1 and not _as_good(tried[parts[0][0]], tried[parts[1][0]]):
+        parts.reverse()
+    return [number for _, numbers in parts for number in numbers]
+
+
+def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    """Whether scores are within a standard error, paired by prompt, of better ones."""
+    gap = best - scores
+    gap = gap[np.isfinite(gap)]
+    return len(gap) > 0 and float(gap.mean()) <= float(gap.std()) / np.sqrt(len(gap))
 
 
 def _certain(solved: Solved | None) -> Solved:
     assert solved is not None, "a map rule exists whenever a map does"
     return solved
-
-
-def _error(ci: tuple[float, float]) -> float:
-    return (ci[1] - ci[0]) / (2 * 1.96)
 
 
 def _cost(evidence: Evidence, rule: Rule) -> float:
