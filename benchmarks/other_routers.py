@@ -40,6 +40,8 @@ SETS: Mapping[str, tuple[str, float | None]] = {
     "bfcl": ("bfcl", None),
     "routellm": ("routellm", None),
 }
+PRICED = {"mmlu_pro"}
+"""Sets of which only experts with a known price are taken."""
 STATIC = EmbedderRef(kind="static")
 POINTS_FOR_ALL_THE_COST = 0.1
 """Worth of cost in the cost-aware rows: ten points for the whole cost of the best single expert."""
@@ -105,11 +107,11 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     """All rows of one set."""
     source, limit = SETS[name]
     outcomes, cards = load(source, max_active_b=limit)
-    costs = evidence(outcomes, cards).cost
-    # Score at cost needs a cost: experts without a price are left out.
-    priced = np.isfinite(costs).sum(axis=0) > 0
-    if priced.any():
-        outcomes = outcomes.of_experts([outcomes.experts[e] for e in np.flatnonzero(priced)])
+    found = evidence(outcomes, cards)
+    # Score at cost needs a cost: experts without any are left out.
+    known = np.isfinite(found.usd if name in PRICED else found.cost).sum(axis=0) > 0
+    if known.any():
+        outcomes = outcomes.of_experts([outcomes.experts[e] for e in np.flatnonzero(known)])
     fit_rows, test_rows = split(outcomes, seed=seed)
     train, test = outcomes.rows(fit_rows), outcomes.rows(test_rows)
     recorded = evidence(outcomes, cards)
@@ -163,6 +165,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "cost_unit": recorded.cost_unit,
         "single": test.experts[single],
+        "experts": len(test.experts),
         "rows": rows,
     }
 
