@@ -42,5 +42,8 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 
 def uncertainty_limit(uncertainty: NDArray[np.float32], keep: float) -> float:
-    """The limit that keeps the share `keep` of in-scope prompts: a quantile of held-out float32[n]."""
-    return float(np.quantile(uncertainty, keep))
+    """The limit that keeps the share `keep` of in-scope prompts: a quantile of held-out float32[n].
+
+    Four decimals: more would be noise, and would differ from machine to machine.
+    """
+    return round(float(np.quantile(uncertainty, keep)), 4)
