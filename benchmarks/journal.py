@@ -12,7 +12,10 @@ the largest.
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -25,7 +28,7 @@ from coe.config import JournalConfig
 from coe.contracts import Card, Decision, Ranked, Reason, Reply
 from coe.engine import Attempt, Routed, Served, Trail
 from coe.gateway._note import Note
-from coe.journal import Journal, Reader, Record
+from coe.journal import Journal, Likely, Reader, Record
 from coe.journal._compact import compact
 from coe.journal._record import encode
 from coe.testing import chat
@@ -137,22 +140,44 @@ def measure(folder: Path, rounds: int, records: int) -> None:
     print("| µs per request | median (smallest–largest) |\n|---|---|")
     for row, values in rows.items():
         print(f"| {row} | {statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f}) |")
-    print(f"\na line is {len(encode(record))} bytes; {records} records:\n")
-    print("| form | bytes per record | µs to read one |\n|---|---|---|")
-    show_size(folder / "0-never", "jsonl")
+    sizes(folder / "sizes", record, records)
+
+
+def sizes(folder: Path, record: Record, count: int) -> None:
+    """What records that differ as real ones do take on disk, and what it costs to read and convert them."""
+    chance = random.Random(0)
+    folder.mkdir()
+    lines: list[bytes] = []
+    for _ in range(count):
+        record.id = f"dec_{chance.getrandbits(80):020x}"
+        record.time += chance.random()
+        record.first_byte_us, record.total_us = chance.randint(300, 9000), chance.randint(9000, 900_000)
+        record.route_us, record.uncertainty = chance.randint(5, 300), chance.random()
+        record.prompt_tokens, record.completion_tokens = chance.randint(5, 4000), chance.randint(1, 900)
+        record.cost_usd = chance.random() / 1000
+        record.categories = tuple(Likely(each.category, chance.random()) for each in record.categories)
+        lines.append(encode(record) + b"\n")
+    (folder / "20260101T000000000Z-1-0.jsonl").write_bytes(b"".join(lines))
+    print("\n| form | bytes per record | µs to read one |\n|---|---|---|")
+    show_size(folder)
+    if importlib.util.find_spec("pyarrow"):
+        importlib.import_module("pyarrow.json")
+        importlib.import_module("pyarrow.parquet")
     started = time.process_time()
-    compact(folder / "0-never")
+    compact(folder)
     seconds = time.process_time() - started
-    forms = [path.suffix for path in (folder / "0-never").iterdir()]
-    show_size(folder / "0-never", "parquet" if ".parquet" in forms else "jsonl.gz")
-    print(f"\nconversion: {seconds / records * 1e6:.1f} µs of CPU per record, in a process of its own")
+    show_size(folder)
+    print(f"\nconversion: {seconds / count * 1e6:.1f} µs of CPU per record, in a process of its own")
 
 
-def show_size(folder: Path, form: str) -> None:
-    size = sum(path.stat().st_size for path in folder.iterdir())
+def show_size(folder: Path) -> None:
+    (path,) = folder.iterdir()
     started = time.process_time()
     count = sum(1 for _ in Reader(folder).records())
-    print(f"| {form} | {size / count:.0f} | {(time.process_time() - started) / count * 1e6:.1f} |")
+    seconds = time.process_time() - started
+    print(
+        f"| {path.name.partition('.')[2]} | {path.stat().st_size / count:.0f} | {seconds / count * 1e6:.1f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def stats(
 ) -> None:
     """Show figures: requests, errors, fallbacks, cache, cost, tokens and latency."""
     reader = Reader(_folder(folder, config, must_exist=True))
-    summary = summarise(reader.records(since_s(since, time.time()) if since else 0))
+    summary = summarise(reader.records(since_s(since, time.time()) if since else 0, flat=True))
     if as_json:
         print_json(msgspec.to_builtins(summary))
     else:
@@ -163,7 +163,7 @@ def _printable(text: str) -> str:
 def _facts(record: Record) -> list[str]:
     facts: list[str] = []
     if record.category is not None:
-        sure = f" {record.probabilities[0][1]:.2f}" if record.probabilities else ""
+        sure = f" {record.categories[0].probability:.2f}" if record.categories else ""
         facts.append(f"{record.category}{sure}, {record.reason}")
     if record.error is not None:
         got = f" after {record.sent_bytes} bytes" if record.streamed and record.sent_bytes else ""

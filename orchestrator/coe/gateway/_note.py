@@ -12,7 +12,7 @@ from coe.contracts import Card, Reply
 from coe.engine import DEFAULT_TENANT, Routed, Served, Trail
 from coe.errors import CoeError
 from coe.gateway._asgi import ClientGone
-from coe.journal import MAX_PROMPT_CHARACTERS, Attempt, Journal, Record, session_hash
+from coe.journal import MAX_PROMPT_CHARACTERS, Attempt, Journal, Likely, Record, session_hash
 from coe.wire import ChatRequest, last_user_text
 
 _MAX_MODEL_CHARACTERS = 256
@@ -103,7 +103,7 @@ class Note(msgspec.Struct, gc=False):
 def _decided(record: Record, routed: Routed) -> None:
     decision = routed.decision
     record.category = decision.category
-    record.probabilities = decision.probabilities
+    record.categories = tuple([Likely(*each) for each in decision.probabilities])
     record.uncertainty = decision.uncertainty
     record.reason = decision.reason
     record.chosen = decision.expert

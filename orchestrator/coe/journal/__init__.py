@@ -10,14 +10,14 @@ What the gateway needs:
 and what reads it: `Reader(folder)`, `Follower(folder)`, `summarise(records)`.
 
 A folder holds segments of several processes side by side: `START-PID-N.jsonl` while it is written, `.parquet`
-(or `.jsonl.gz` without pyarrow) later. `python -m coe.journal FOLDER` makes that change; a running gateway
-starts it by itself, at the lowest priority.
+(or `.jsonl.gz` without pyarrow) later. `python -m coe.journal FOLDER` makes that change; a journal starts it
+by itself when it is quiet, at the lowest priority.
 """
 
 from coe.journal._follow import Follower
 from coe.journal._journal import Journal, JournalStats, open_journal
 from coe.journal._read import Reader
-from coe.journal._record import MAX_PROMPT_CHARACTERS, SCHEMA, Attempt, Record, session_hash
+from coe.journal._record import MAX_PROMPT_CHARACTERS, SCHEMA, Attempt, Likely, Record, session_hash
 from coe.journal._summary import Share, Spread, Summary, summarise
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Follower",
     "Journal",
     "JournalStats",
+    "Likely",
     "Reader",
     "Record",
     "Share",

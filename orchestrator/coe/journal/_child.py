@@ -14,7 +14,6 @@ class Compactor:
     """Starts `python -m coe.journal FOLDER`, one at a time.
 
     Attributes:
-        seen_segments: how many closed segments the caller had at the last `run`.
         failures: children that ended with an error.
     """
 
@@ -22,14 +21,12 @@ class Compactor:
         # -P: nothing is imported from the working directory.
         self._command = [sys.executable, "-P", "-m", "coe.journal", str(folder)]
         self._child: subprocess.Popen[bytes] | None = None
-        self.seen_segments = 0
         self.failures = 0
 
-    def run(self, closed_segments: int) -> None:
+    def run(self) -> None:
         """Start it unless it runs. What closes meanwhile is converted the next time."""
         if self._running():
             return
-        self.seen_segments = closed_segments
         try:
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell.
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from coe.journal._record import Record, decode
 from coe.journal._segments import GZIPPED, LIVE, PARQUET, UNFINISHED, Segment, claimed, files, unfinished
 
-BATCH_RECORDS = 10_000
-"""Records in memory at once, and in a Parquet row group."""
+CHUNK_BYTES = 8_000_000
+"""What is in memory at once, and in a Parquet row group."""
+_GZIP_LEVEL = 1
+"""Three times faster than the default, and a quarter longer."""
 
 
 def compact(folder: Path) -> int:
@@ -45,49 +46,46 @@ def compact(folder: Path) -> int:
 
 def _convert(segment: Segment, descriptor: int, with_parquet: bool) -> None:
     with os.fdopen(os.dup(descriptor), "rb") as source:
-        whole = readable = 0
-        for line in whole_lines(source):
-            whole += 1
-            readable += decode(line) is not None
-        if whole:
-            suffix = PARQUET if with_parquet and readable == whole else GZIPPED
-            target = segment.as_form(suffix)
-            partial = target.with_name(target.name + UNFINISHED)
-            source.seek(0)
-            (_write_parquet if suffix == PARQUET else _write_gzip)(partial, source)
+        if next(_chunks(source), None) is not None:
+            target, partial = _packed(segment, source, with_parquet)
             _finish(partial, target, os.fstat(descriptor))
     segment.path.unlink()
 
 
-def whole_lines(source: BinaryIO) -> Iterator[bytes]:
-    """Lines that end with a line break: the last one may be torn, or still being written."""
-    for line in source:
-        if line.endswith(b"\n"):
-            yield line
+def _packed(segment: Segment, source: BinaryIO, with_parquet: bool) -> tuple[Path, Path]:
+    """The path of the finished form, and where it is now."""
+    if with_parquet:
+        from coe.journal._parquet import write_parquet  # needs pyarrow
+
+        target, partial = _paths(segment, PARQUET)
+        try:
+            source.seek(0)
+            write_parquet(partial, _chunks(source))
+        except ValueError:
+            # A line that this version cannot read: kept as it is.
+            partial.unlink(missing_ok=True)
+        else:
+            return target, partial
+    target, partial = _paths(segment, GZIPPED)
+    source.seek(0)
+    with partial.open("wb") as raw, gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as packed:
+        for chunk in _chunks(source):
+            packed.write(chunk)
+    return target, partial
 
 
-def _write_gzip(path: Path, source: BinaryIO) -> None:
-    with path.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
-        for line in whole_lines(source):
-            packed.write(line)
+def _paths(segment: Segment, suffix: str) -> tuple[Path, Path]:
+    target = segment.as_form(suffix)
+    return target, target.with_name(target.name + UNFINISHED)
 
 
-def _write_parquet(path: Path, source: BinaryIO) -> None:
-    from coe.journal._parquet import write_parquet  # needs pyarrow
-
-    write_parquet(path, _batches(source))
-
-
-def _batches(source: BinaryIO) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    for line in whole_lines(source):
-        if (record := decode(line)) is not None:
-            batch.append(record)
-        if len(batch) == BATCH_RECORDS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, many at a time; the last one is left out when it is torn."""
+    rest = b""
+    while block := source.read(CHUNK_BYTES):
+        whole, newline, rest = (rest + block).rpartition(b"\n")
+        if newline:
+            yield whole + newline
 
 
 def _finish(partial: Path, target: Path, source: os.stat_result) -> None:

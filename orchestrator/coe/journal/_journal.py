@@ -29,8 +29,12 @@ QUEUE_BYTES = 16_000_000
 """Records that wait for the disk; beyond it they are dropped and counted."""
 BATCH_BYTES = 1_000_000
 """Most that is written at once; a segment is longer than its limit by less than that."""
-FIRST_SWEEP_S = 30.0
-"""When segments that an earlier process left are converted: not while a server starts."""
+QUIET_S = 30.0
+"""Closed segments are converted after so long without much traffic: requests need the CPU more."""
+BUSY_LINES = 10
+"""Lines in one write that count as traffic: about 200 requests per second."""
+BACKLOG_PART = 4
+"""When closed segments take this part of `max_mb`, they are converted in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class Journal:
         self._clock = clock
         self._writer = SegmentWriter(folder, config, clock, wall_clock)
         self._compactor = Compactor(folder)
+        self._backlog_bytes = int(config.max_mb * 1e6) // BACKLOG_PART
         self._queue: list[bytes] = []
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -116,7 +121,9 @@ class Journal:
         self._records = self._dropped = self._refused = self._added_bytes = 0
         self._taken_bytes = self._errors = self._lost = 0
         self._failing = False
-        self._sweep_at = 0.0
+        self._sweep_at = float("inf")
+        self._swept_segments = 0
+        self._swept_bytes = 0
 
     def add(self, record: Record) -> None:
         """Take a record. Never waits and never raises: what cannot be kept is counted."""
@@ -165,7 +172,8 @@ class Journal:
     # --- the thread ---
 
     def _start(self) -> None:
-        self._sweep_at = self._clock() + FIRST_SWEEP_S
+        # For what earlier processes have left.
+        self._sweep_at = self._clock() + QUIET_S
         self._thread = threading.Thread(target=self._run, name="coe-journal", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -177,8 +185,9 @@ class Journal:
             # In this order: what is added from here on wakes the thread again.
             self._wake.clear()
             self._notified = False
+            busy = len(self._queue) >= BUSY_LINES
             self._write_queue()
-            self._sweep()
+            self._sweep(busy)
         for attempt in range(LAST_TRIES):
             if self._write_queue() or attempt == LAST_TRIES - 1:
                 break
@@ -220,11 +229,19 @@ class Journal:
                 break
         return len(lines), b"".join(lines)
 
-    def _sweep(self) -> None:
-        """Have closed segments converted: once for what earlier processes left, then after every rotation."""
-        if self._clock() >= self._sweep_at or self._compactor.seen_segments != self._writer.closed_segments:
+    def _sweep(self, busy: bool) -> None:
+        """Have closed segments converted, when it is quiet or when there are many."""
+        now, closed = self._clock(), self._writer.closed_segments
+        waiting = closed != self._swept_segments or self._sweep_at != float("inf")
+        if waiting and (busy or self._sweep_at == float("inf")):
+            self._sweep_at = now + QUIET_S
+        backlog = closed != self._swept_segments and (
+            self._writer.written_bytes - self._swept_bytes >= self._backlog_bytes
+        )
+        if now >= self._sweep_at or backlog:
             self._sweep_at = float("inf")
-            self._compactor.run(self._writer.closed_segments)
+            self._swept_segments, self._swept_bytes = closed, self._writer.written_bytes
+            self._compactor.run()
 
     def _end(self) -> None:
         try:

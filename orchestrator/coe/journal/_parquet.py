@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,41 @@ from coe.errors import PluginError
 from coe.journal._record import Record
 
 _ROWS = 4096
+_REQUIRED = [field.name for field in msgspec.structs.fields(Record) if field.required]
 
 
-def write_parquet(path: Path, batches: Iterable[Sequence[Record]]) -> None:
-    """Write a file, one row group per batch. Raises `OSError`."""
+def write_parquet(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file, one row group per chunk of whole lines. Arrow reads them: no record becomes an object.
+
+    Raises:
+        ValueError: a line is no record of this version; the file is not complete.
+        OSError: the disk is full, or worse.
+    """
     arrow, parquet = _pyarrow()
+    json: Any = importlib.import_module("pyarrow.json")
     schema = _schema(arrow)
+    parsing = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for batch in batches:
-            rows = [msgspec.to_builtins(record) for record in batch]
-            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+        for chunk in chunks:
+            # One block, because a line must not be longer than one; one thread, because requests come first.
+            reading = json.ReadOptions(use_threads=False, block_size=len(chunk) + 1)
+            table = json.read_json(arrow.BufferReader(chunk), reading, parsing)
+            if any(table.column(name).null_count for name in _REQUIRED):
+                raise ValueError(f"a line lacks one of {', '.join(_REQUIRED)}")
+            writer.write_table(table)
 
 
-def read_parquet(path: Path) -> Iterator[Record]:
-    """The records of a file, in their order.
+def read_parquet(path: Path, *, flat: bool = False) -> Iterator[Record]:
+    """The records of a file, in their order; when `flat`, without the fields that are lists.
 
     Raises:
         PluginError: pyarrow is not installed.
         ValueError, OSError: it is not a readable Parquet file of records.
     """
-    _, parquet = _pyarrow()
+    arrow, parquet = _pyarrow()
+    columns = [each.name for each in _schema(arrow) if not (flat and arrow.types.is_list(each.type))]
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_ROWS):
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
             # msgspec.ValidationError is a ValueError.
             yield from msgspec.convert(batch.to_pylist(), list[Record])
 
@@ -64,7 +77,7 @@ def _schema(arrow: Any) -> Any:
         "model": text,
         "session": text,
         "category": text,
-        "probabilities": arrow.map_(text, real),
+        "categories": rows_of(category=text, probability=real),
         "uncertainty": real,
         "reason": text,
         "chosen": text,

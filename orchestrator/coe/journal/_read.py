@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from coe.journal._compact import whole_lines
 from coe.journal._record import Record, decode
 from coe.journal._segments import GZIPPED, PARQUET, SUFFIXES, Segment, segments
 
@@ -30,8 +29,13 @@ class Reader:
         self._folder = folder
         self.unreadable = 0
 
-    def records(self, since_s: float = 0) -> Iterator[Record]:
-        """Records of requests that came since then (seconds since 1970), segment by segment by their start.
+    def records(self, since_s: float = 0, *, flat: bool = False) -> Iterator[Record]:
+        """Records, segment by segment by their start.
+
+        Args:
+            since_s: only of requests that came since then, in seconds since 1970.
+            flat: `categories`, `ranked`, `excluded` and `attempts` may be left empty, which makes Parquet
+                almost four times as fast.
 
         Raises:
             PluginError: a segment is Parquet and pyarrow is not installed.
@@ -39,7 +43,7 @@ class Reader:
         """
         for segment in segments(self._folder):
             if since_s <= 0 or _written_at(segment) >= since_s:
-                yield from (record for record in self._read(segment) if record.time >= since_s)
+                yield from (record for record in self._read(segment, flat) if record.time >= since_s)
 
     def latest(self, count: int) -> list[Record]:
         """The last records by the time that they ended, oldest first. Raises like `records`."""
@@ -55,23 +59,24 @@ class Reader:
                     heapq.heappop(best)
         return [record for _, _, record in sorted(best)]
 
-    def _read(self, segment: Segment) -> Iterator[Record]:
+    def _read(self, segment: Segment, flat: bool = False) -> Iterator[Record]:
         # Twice, because it may be converted between the look for one form and for the next.
         for suffix in (*SUFFIXES, *SUFFIXES):
             try:
-                yield from self._records_of(segment.as_form(suffix))
+                yield from self._records_of(segment.as_form(suffix), flat)
             except FileNotFoundError:
                 continue
             return
 
-    def _records_of(self, path: Path) -> Iterator[Record]:
+    def _records_of(self, path: Path, flat: bool) -> Iterator[Record]:
         if path.name.endswith(PARQUET):
-            yield from self._parquet(path)
+            yield from self._parquet(path, flat)
         elif path.name.endswith(GZIPPED):
             yield from self._gzip(path)
         else:
             with path.open("rb") as source:
-                yield from self._decoded(whole_lines(source))
+                # The last line may be torn, or still being written.
+                yield from self._decoded(line for line in source if line.endswith(b"\n"))
 
     def _decoded(self, lines: Iterator[bytes]) -> Iterator[Record]:
         for line in lines:
@@ -88,13 +93,13 @@ class Reader:
         except (EOFError, gzip.BadGzipFile, zlib.error):
             self.unreadable += 1
 
-    def _parquet(self, path: Path) -> Iterator[Record]:
+    def _parquet(self, path: Path, flat: bool) -> Iterator[Record]:
         from coe.journal._parquet import read_parquet  # needs pyarrow
 
         with path.open("rb"):
             pass  # pyarrow's error for a missing file is of another kind
         try:
-            yield from read_parquet(path)
+            yield from read_parquet(path, flat=flat)
         except (ValueError, OSError):
             self.unreadable += 1
 

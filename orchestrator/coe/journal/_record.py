@@ -26,6 +26,13 @@ class Attempt(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Likely(msgspec.Struct, frozen=True):
+    """A category and its calibrated probability."""
+
+    category: str
+    probability: float
+
+
 class Record(msgspec.Struct, kw_only=True, gc=False):
     """What one request left behind. Unknown facts are null: a body that was refused has no decision.
 
@@ -40,7 +47,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
         model: what the caller asked for.
         session: `session_hash` of the caller's session.
         category: of the prompt.
-        probabilities: the most probable categories, highest first.
+        categories: the most probable ones, highest first.
         uncertainty: 0 (sure) .. 1 (no idea).
         reason: why `chosen` was chosen; `coe.contracts.Reason`.
         chosen: the expert of the decision.
@@ -70,7 +77,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     model: str | None = None
     session: str | None = None
     category: str | None = None
-    probabilities: tuple[tuple[str, float], ...] = ()
+    categories: tuple[Likely, ...] = ()
     uncertainty: float | None = None
     reason: str | None = None
     chosen: str | None = None

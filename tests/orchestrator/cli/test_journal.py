@@ -14,7 +14,7 @@ import pytest
 from coe.cli._journal import since_s
 from coe.config import JournalConfig
 from coe.errors import UserError
-from coe.journal import Attempt, Journal, Record
+from coe.journal import Attempt, Journal, Likely, Record
 
 Run = Callable[..., tuple[int, str, str]]
 START = 1_750_000_000
@@ -31,7 +31,7 @@ def answered(number: int, **fields: object) -> Record:
     facts: dict[str, object] = {
         "model": "auto",
         "category": "math",
-        "probabilities": (("math", 0.9),),
+        "categories": (Likely("math", 0.9),),
         "reason": "category",
         "chosen": "alpha",
         "expert": "alpha",

@@ -12,7 +12,7 @@ import pytest
 
 from coe.config import JournalConfig
 from coe.contracts import Excluded, Ranked
-from coe.journal import Attempt, Journal, Record
+from coe.journal import Attempt, Journal, Likely, Record
 
 Open = Callable[..., Journal]
 Make = Callable[..., Record]
@@ -24,7 +24,7 @@ def make(number: int = 0, **fields: Any) -> Record:
         "time": 1_750_000_000.25 + number,
         "model": "auto",
         "category": "math",
-        "probabilities": (("math", 0.75), ("coding", 0.125)),
+        "categories": (Likely("math", 0.75), Likely("coding", 0.125)),
         "uncertainty": 0.5,
         "reason": "category",
         "chosen": "a",

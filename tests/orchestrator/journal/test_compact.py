@@ -13,7 +13,7 @@ import pytest
 
 from coe.config import JournalConfig
 from coe.errors import PluginError
-from coe.journal import Journal, Reader, Record, _parquet
+from coe.journal import Journal, Reader, Record, _parquet, summarise
 from coe.journal._compact import compact
 from coe.journal._record import encode
 from coe.journal._segments import create
@@ -51,7 +51,7 @@ def names(folder: Path) -> list[str]:
 @needs_pyarrow
 def test_a_segment_becomes_parquet_with_the_same_records(folder: Path, record: Make) -> None:
     bare = Record(id="dec_9", time=3.5, status=400, error="invalid_request", total_us=3)
-    records = [*(record(number) for number in range(30)), bare, record(8, prompt="né\n", probabilities=())]
+    records = [*(record(number) for number in range(30)), bare, record(8, prompt="né\n", categories=())]
     fill(folder, records, tail=b'{"id": "torn')
     assert compact(folder) == 1
     assert names(folder) == [f"{STEM}.parquet"]
@@ -72,8 +72,17 @@ def test_parquet_has_a_column_for_every_field(folder: Path, record: Make) -> Non
 
 
 @needs_pyarrow
+def test_flat_records_lack_their_lists_and_nothing_else(folder: Path, record: Make) -> None:
+    fill(folder, [record()])
+    compact(folder)
+    (flat,) = Reader(folder).records(flat=True)
+    assert flat == record(categories=(), ranked=(), excluded=(), attempts=())
+    assert summarise([flat]) == summarise([record()])
+
+
+@needs_pyarrow
 def test_many_row_groups(folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coe.journal._compact.BATCH_RECORDS", 7)
+    monkeypatch.setattr("coe.journal._compact.CHUNK_BYTES", 3000)
     monkeypatch.setattr(_parquet, "_ROWS", 5)
     records = [record(number) for number in range(50)]
     fill(folder, records)
@@ -90,8 +99,21 @@ def test_without_pyarrow_it_becomes_gzip(folder: Path, record: Make, without_pya
     assert (folder / f"{STEM}.jsonl.gz").stat().st_mtime == 1_700_000_000
 
 
-def test_lines_that_this_version_cannot_read_are_kept_as_they_are(folder: Path, record: Make) -> None:
-    fill(folder, [record()], tail=b'{"schema":9,"who":"a later version"}\n')
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"schema":9,"who":"a later version"}',
+        b'{"id":"x","time":1.0,"status":200}',
+        b'{"id":"x","time":"soon","status":200,"total_us":1}',
+        b'{"id":"x","time":1.0,"status":200,"total_us":1,"attempts":[{"expert":1}]}',
+        b"not a record",
+        b"\xff\xfe",
+    ],
+)
+def test_lines_that_this_version_cannot_read_are_kept_as_they_are(
+    folder: Path, record: Make, line: bytes
+) -> None:
+    fill(folder, [record()], tail=line + b"\n")
     compact(folder)
     assert names(folder) == [f"{STEM}.jsonl.gz"]
     reader = Reader(folder)

@@ -25,6 +25,10 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def converted(folder: Path) -> int:
+    return len([path for path in folder.iterdir() if path.name.endswith((".parquet", ".jsonl.gz"))])
+
+
 def test_what_was_added_is_there_after_close(open_in: Open, folder: Path, record: Make) -> None:
     journal = open_in()
     added = [record(number) for number in range(5000)]
@@ -141,27 +145,63 @@ def test_after_close_records_are_dropped(open_in: Open, folder: Path, record: Ma
     assert len(list(Reader(folder).records())) == 1
 
 
-def test_closed_segments_are_converted_by_a_process_of_their_own(
-    open_in: Open, folder: Path, record: Make
+def test_closed_segments_are_converted_when_it_is_quiet(
+    open_in: Open, folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_journal, "QUIET_S", 0.1)
     journal = open_in(segment_mb=0.01, max_mb=1)
     for number in range(60):
         journal.add(record(number))
     eventually(lambda: journal.stats().queued_bytes == 0)
-    eventually(lambda: any(not path.name.endswith(".jsonl") for path in folder.iterdir()))
+    eventually(lambda: converted(folder) >= 1)
     journal.close()
     assert journal.stats().errors == 0
     assert {each.id for each in Reader(folder).records()} == {f"dec_{number}" for number in range(60)}
+
+
+def test_what_an_earlier_process_left_is_converted(
+    open_in: Open, folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "QUIET_S", 0.1)
+    earlier = open_in()
+    earlier.add(record(0))
+    earlier.close()
+    open_in().add(record(1))
+    eventually(lambda: converted(folder) == 1)
+
+
+def test_traffic_puts_conversion_off_until_there_is_much_to_convert(
+    open_in: Open, folder: Path, record: Make
+) -> None:
+    journal = open_in(segment_mb=0.02, max_mb=0.4)
+    number = 0
+    # A quarter of 400 kB, in segments of 20.
+    while journal.stats().written_bytes < 80_000:
+        for _ in range(20):
+            journal.add(record(number))
+            number += 1
+        eventually(lambda: journal.stats().queued_bytes == 0)
+    assert converted(folder) == 0
+    assert len(list(folder.iterdir())) >= 3
+    for _ in range(60):
+        journal.add(record(number))
+        number += 1
+    eventually(lambda: converted(folder) >= 3)
+    journal.close()
+    assert [each.total_us for each in Reader(folder).records()] == list(range(1000, 1000 + number))
 
 
 def test_a_conversion_that_fails_is_counted_and_loses_nothing(
     open_in: Open, folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
+    monkeypatch.setattr(_journal, "QUIET_S", 0.05)
     journal = open_in(segment_mb=0.001, max_mb=1)
     for number in range(20):
         journal.add(record(number))
         eventually(lambda: journal.stats().queued_bytes == 0)
+        # The failure is seen when the next one is started.
+        time.sleep(0.1 if journal.stats().errors == 0 else 0)
     eventually(lambda: journal.stats().errors >= 1)
     journal.close()
     assert len(list(Reader(folder).records())) == 20

@@ -11,6 +11,7 @@ def test_exported_names() -> None:
         "Follower",
         "Journal",
         "JournalStats",
+        "Likely",
         "MAX_PROMPT_CHARACTERS",
         "Reader",
         "Record",
