@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from coe.journal._segments import LIVE, files, is_live
+
 _log = logging.getLogger("coe.journal")
 
 
@@ -20,14 +22,17 @@ class Compactor:
     def __init__(self, folder: Path) -> None:
         # -P: nothing is imported from the working directory.
         self._command = [sys.executable, "-P", "-m", "coe.journal", str(folder)]
+        self._folder = folder
         self._child: subprocess.Popen[bytes] | None = None
         self.failures = 0
 
     def run(self) -> None:
-        """Start it unless it runs. What closes meanwhile is converted the next time."""
+        """Start it unless it runs or has nothing to do. What closes meanwhile is converted the next time."""
         if self._running():
             return
         try:
+            if all(is_live(each) for each in files(self._folder) if each.suffix == LIVE):
+                return
             self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell.
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )

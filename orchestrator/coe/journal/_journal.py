@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import fcntl
 import logging
-import tempfile
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from coe.config import JournalConfig
 from coe.errors import ConfigError
 from coe.journal._child import Compactor
 from coe.journal._record import Record, encode
+from coe.journal._segments import create
 from coe.journal._writer import SegmentWriter
 
 _log = logging.getLogger("coe.journal")
@@ -75,8 +75,9 @@ def open_journal(
     folder = base_dir / Path(config.dir).expanduser()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptor, probe = create(folder, wall_clock())
+        probe.path.unlink()
+        os.close(descriptor)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(
@@ -118,7 +119,7 @@ class Journal:
         self._stop = threading.Event()
         self._notified = False
         # Each of these is written by one thread only, so none needs a lock.
-        self._records = self._dropped = self._refused = self._added_bytes = 0
+        self._records = self._dropped = self._add_errors = self._added_bytes = 0
         self._taken_bytes = self._errors = self._lost = 0
         self._failing = False
         self._sweep_at = float("inf")
@@ -131,7 +132,7 @@ class Journal:
             line = encode(record) + b"\n"
         # A field of a plugin's making may be anything; the request that it belongs to has been served.
         except Exception:  # noqa: BLE001
-            self._refused += 1
+            self._add_errors += 1
             self._dropped += 1
             return
         size = len(line)
@@ -143,9 +144,8 @@ class Journal:
         self._queue.append(line)
         if not self._notified:
             self._notified = True
-            if self._thread is None:
-                self._start()
-            self._wake.set()
+            if self._thread is not None or self._start():
+                self._wake.set()
 
     def stats(self) -> JournalStats:
         """A snapshot."""
@@ -154,7 +154,7 @@ class Journal:
             dropped=self._dropped + self._lost,
             written_bytes=self._writer.written_bytes,
             queued_bytes=self._added_bytes - self._taken_bytes,
-            errors=self._errors + self._refused + self._compactor.failures,
+            errors=self._errors + self._add_errors + self._compactor.failures,
         )
 
     def close(self) -> None:
@@ -167,16 +167,26 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
             atexit.unregister(self.close)
+        elif self._queue:
+            self._run()
         self._compactor.stop()
 
     # --- the thread ---
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Whether the thread could be started; if not, the next record tries again."""
+        thread = threading.Thread(target=self._run, name="coe-journal", daemon=True)
         # For what earlier processes have left.
         self._sweep_at = self._clock() + QUIET_S
-        self._thread = threading.Thread(target=self._run, name="coe-journal", daemon=True)
-        self._thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left
+            self._add_errors += 1
+            self._notified = False
+            return False
+        self._thread = thread
         atexit.register(self.close)
+        return True
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coe.journal._segments import LIVE, Segment, claimed, files
+from coe.journal._segments import LIVE, Segment, claimed, files, is_live
 
 
 def prune(folder: Path, max_bytes: int, segment_bytes: int) -> None:
@@ -21,18 +21,13 @@ def prune(folder: Path, max_bytes: int, segment_bytes: int) -> None:
         OSError: a segment cannot be removed.
     """
     sizes = {each: _size(each) for each in files(folder)}
-    live = {each for each in sizes if each.suffix == LIVE and _is_live(each)}
+    live = {each for each in sizes if each.suffix == LIVE and is_live(each)}
     total = sum(max(size, segment_bytes) if each in live else size for each, size in sizes.items())
     for each, size in sizes.items():
         if total <= max_bytes:
             return
         if each not in live and _remove(each):
             total -= size
-
-
-def _is_live(segment: Segment) -> bool:
-    with claimed(segment) as descriptor:
-        return descriptor is None
 
 
 def _remove(segment: Segment) -> bool:

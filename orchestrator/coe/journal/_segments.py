@@ -109,6 +109,12 @@ def claimed(segment: Segment) -> Generator[int | None]:
         os.close(descriptor)
 
 
+def is_live(segment: Segment) -> bool:
+    """Whether it is being written, or converted."""
+    with claimed(segment) as descriptor:
+        return descriptor is None
+
+
 def _names(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))

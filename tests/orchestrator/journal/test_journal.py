@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,26 @@ def test_a_record_that_is_none_is_counted_and_harms_no_other(
     journal.close()
     assert [each.id for each in Reader(folder).records()] == ["dec_0", "dec_2"]
     assert (journal.stats().dropped, journal.stats().errors) == (1, 1)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_system_without_threads_fails_no_request_and_loses_no_record(
+    open_in: Open, folder: Path, record: Make, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    journal = open_in()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        journal.add(record(0))
+        journal.add(record(1))
+        assert journal.stats().errors == 2
+        if again:
+            patch.undo()
+            journal.add(record(2))
+        journal.close()
+    assert len(list(Reader(folder).records())) == 2 + again
 
 
 def test_after_close_records_are_dropped(open_in: Open, folder: Path, record: Make) -> None:
