@@ -18,6 +18,7 @@ CoeError
     ├── ExpertUnavailable  refused, reset, 5xx, breaker open
     ├── ExpertTimeout      did not answer in time
     ├── ExpertOverloaded   asked us to slow down
+    │   └── ExpertBusy     was not asked: it has as many requests as it may
     ├── ExpertProtocolError  answered something that is not the protocol
     └── ExpertRejected     refused this very request; another try would not help
 
@@ -198,6 +199,10 @@ class ExpertOverloaded(ExpertError):
     code = "expert_overloaded"
     status = 429
     retryable = True
+
+
+class ExpertBusy(ExpertOverloaded):
+    """Was not asked: as many requests as the configuration allows are running and waiting."""
 
 
 class ExpertProtocolError(ExpertError):

@@ -26,17 +26,26 @@ def changes(old: Config, new: Config) -> list[str]:
     """
     before = dict(_leaves(old, (), old.origin))
     after = dict(_leaves(new, (), new.origin))
-    lines: list[str] = []
+    lines: dict[str, None] = {}
     for path in dict.fromkeys((*before, *after)):
         was, now = before.get(path), after.get(path)
-        if was is None and now is not None:
-            lines.append(f"{key_of(path)}: added{_told(': ', now)}")
+        if path[0] in _NAMED and (there := _is_in(old, path)) != _is_in(new, path):
+            lines[f"{key_of(path[:2])}: {'removed' if there else 'added'}"] = None
+        elif was is None and now is not None:
+            lines[f"{key_of(path)}: added{_told(': ', now)}"] = None
         elif now is None and was is not None:
-            lines.append(f"{key_of(path)}: removed")
+            lines[f"{key_of(path)}: removed"] = None
         elif was is not None and now is not None and was.value != now.value:
             shown = was.shown is not None and now.shown is not None and was.shown != now.shown
-            lines.append(f"{key_of(path)}: {f'{was.shown} → {now.shown}' if shown else 'changed'}")
-    return lines
+            lines[f"{key_of(path)}: {f'{was.shown} → {now.shown}' if shown else 'changed'}"] = None
+    return list(lines)
+
+
+_NAMED = ("experts", "routers")
+
+
+def _is_in(config: Config, path: KeyPath) -> bool:
+    return path[1] in (config.experts if path[0] == "experts" else config.routers)
 
 
 def _told(before: str, leaf: _Leaf) -> str:

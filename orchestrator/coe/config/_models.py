@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, PrivateAttr, SecretStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    SecretStr,
+)
 
 from coe.config._journal import JournalConfig
 from coe.config._problems import KeyPath, Problem
@@ -63,6 +72,12 @@ class ServerConfig(Strict):
         default=600, description="Longest time for one request, fallbacks included."
     )
     max_attempts: PositiveInt = Field(default=3, description="Experts asked for one request at most.")
+    retry_ratio: float = Field(
+        default=0.2, ge=0, le=1, description="Fallbacks to another expert, as a part of the requests."
+    )
+    retry_per_s: float = Field(
+        default=10, ge=0, description="Fallbacks per second that are allowed in any case."
+    )
     drain_timeout_s: PositiveFloat = Field(
         default=30, description="After SIGTERM, how long running requests may finish."
     )
@@ -140,6 +155,12 @@ class ExpertConfig(PluginSettings):
     card: CardConfig = Field(default=CardConfig(), description="Facts, laid over what its plugin says.")
     routable: bool = Field(
         default=True, description="False: only a base for other experts, or asked for by name."
+    )
+    max_concurrency: PositiveInt | None = Field(
+        default=None, description="Requests that it may have at once; no limit by default."
+    )
+    max_queue: NonNegativeInt = Field(
+        default=32, description="Requests that may wait for it beyond that; further ones go elsewhere."
     )
 
 

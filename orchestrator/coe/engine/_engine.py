@@ -16,8 +16,10 @@ from coe.engine._candidates import candidates, requested, unknown_model
 from coe.engine._features import extract_features
 from coe.engine._guard import Guard
 from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Trail
+from coe.engine._retries import RetryBudget
 from coe.errors import (
     CoeError,
+    ExpertBusy,
     ExpertError,
     ExpertProtocolError,
     ExpertRejected,
@@ -74,6 +76,7 @@ class Engine:
         observer: told what happens.
         clock: monotonic seconds.
         max_attempts: experts asked for one request at most.
+        retries: how many fallbacks all requests together may cause; None for any number.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Engine:
         observer: Observer,
         clock: Callable[[], float],
         max_attempts: int,
+        retries: RetryBudget | None = None,
     ) -> None:
         self.pool = pool
         self.routers = routers
@@ -91,6 +95,7 @@ class Engine:
         self._observer = observer
         self._clock = clock
         self._max_attempts = max_attempts
+        self.retries = retries
         self._sessions: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def route(
@@ -150,13 +155,18 @@ class Engine:
         attempts = trail.attempts
         trail.routed = routed = await self.route(request, context.tenant, session, guard)
         last: CoeError | None = None
+        asked = 0
+        if self.retries is not None:
+            self.retries.request()
         for ranked in routed.decision.ranked:
-            if len(attempts) == self._max_attempts or (attempts and context.remaining_s() <= 0):
+            if asked == self._max_attempts or (attempts and context.remaining_s() <= 0):
                 break
             member = self.pool.member(ranked.expert)
             started = self._clock()
             if not member.breaker.admit(started):
                 continue
+            if asked and self.retries is not None and not self.retries.retry(started):
+                break
             if guard is not None and (refused := await guard.admit(member.expert.card)) is not None:
                 last = last or refused
                 continue
@@ -169,6 +179,7 @@ class Engine:
                 last = error
                 if guard is not None:
                     guard.failed(error)
+                asked += not isinstance(error, ExpertBusy)
                 attempts.append(Attempt(member.name, error.code, self._clock() - started))
                 self._observer.attempted(attempts[-1])
                 if not error.retryable:
@@ -285,9 +296,14 @@ class Engine:
                     raise ExpertProtocolError(f"`{name}` answered an empty stream.", expert=name)
             streaming = True
             self.pool.succeeded(name)
-            return reply, self._rest(member, first, reply.chunks)
+            rest = self._rest(member, first, reply.chunks)
+            # Let it begin: one that is closed before that would not clean up.
+            await anext(rest)
+            return reply, rest
         except ExpertRejected:
             self.pool.succeeded(name)
+            raise
+        except ExpertBusy:  # it was not asked, so nothing is known of its health
             raise
         except ExpertError:
             self.pool.failed(name)
@@ -308,6 +324,7 @@ class Engine:
     ) -> AsyncGenerator[bytes, None]:
         """The whole stream; a failure in it counts against the expert and ends it with an `ExpertError`."""
         try:
+            yield b""
             yield first
             async for chunk in chunks:
                 yield chunk

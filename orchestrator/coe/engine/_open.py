@@ -9,6 +9,7 @@ from coe.cache import DecisionStore, MemoryCache
 from coe.config import Config
 from coe.contracts import Expert
 from coe.engine._engine import Engine, Observer, RouterBinding
+from coe.engine._retries import RetryBudget
 from coe.pool import Builder
 from coe.registry import Registry
 
@@ -54,7 +55,9 @@ def open_engine(
             ttl_s=config.cache.ttl_s,
             shared=builder.shared_cache(),
         )
-    engine = Engine(pool, bindings, store, observer, clock, config.server.max_attempts)
+    server = config.server
+    retries = RetryBudget(server.retry_ratio, server.retry_per_s)
+    engine = Engine(pool, bindings, store, observer, clock, server.max_attempts, retries)
     if before:
         engine.take_sessions(before)
     return engine

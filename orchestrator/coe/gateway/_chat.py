@@ -165,10 +165,11 @@ class ChatHandler:
         note: Note,
     ) -> None:
         """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
+        # It is there, so nothing can be cancelled yet. Generators that never began would not clean up.
+        first = await anext(chunks)
         await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *headers]})
         count = size = 0
         try:
-            first = await anext(chunks)
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)

@@ -159,6 +159,7 @@ class _LiveState(Collector):
             healthy.add_metric([name], view.experts[name].healthy)
             awake.add_metric([name], member.awake)
         yield from (in_flight, healthy, awake)
+        yield from _limits(self.engine)
         if self.engine.store is not None:
             stats = self.engine.store.stats()
             lookups = CounterMetricFamily(
@@ -174,6 +175,18 @@ class _LiveState(Collector):
             yield from _journal(self.journal.stats())
         if self.tenants is not None:
             yield from tenant_metrics(self.tenants.stats())
+
+
+def _limits(engine: Engine) -> Iterable[Metric]:
+    """What waits, and what was not tried again."""
+    queued = GaugeMetricFamily("coe_expert_queued", "Requests that wait for a place.", labels=["expert"])
+    for name, member in engine.pool.members.items():
+        if member.gate is not None:
+            queued.add_metric([name], member.gate.waiting)
+    yield queued
+    if engine.retries is not None:
+        text = "Fallbacks that there was no budget for."
+        yield CounterMetricFamily("coe_retries_denied", text, value=engine.retries.denied)
 
 
 def _journal(stats: JournalStats) -> Iterable[Metric]:

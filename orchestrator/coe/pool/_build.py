@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from coe.breaker import Breaker
 from coe.config import CardConfig, Config, ExpertConfig, PluginSettings
 from coe.contracts import Card, DecisionCache, Embedder, Expert, Plugin, Router
 from coe.errors import ConfigError
+from coe.pool._gate import Gate
+from coe.pool._limited import limited
 from coe.pool._pool import Member, Pool
 from coe.registry import Registry
 
@@ -46,6 +49,7 @@ class Builder:
         self._stand_in = stand_in
         self._experts: dict[str, Expert] = {}
         self._bases: dict[str, set[str]] = {}
+        self._gates: dict[str, Gate] = {}
         self._path: list[str] = []
 
     def pool(self, clock: Callable[[], float], names: Collection[str] | None = None) -> Pool:
@@ -72,6 +76,7 @@ class Builder:
             Breaker(breaker.failures, breaker.open_s),
             routable=config.routable,
             bases=frozenset(self._bases[name]),
+            gate=self._gates.get(name),
         )
 
     def routers(self) -> dict[str, Router]:
@@ -102,6 +107,8 @@ class Builder:
             raise ConfigError(f"experts.{self._path[-1]}: there is no expert `{name}`.")
         if (before := self._unchanged(name)) is not None:
             self._bases[name] = set(before.bases)
+            if before.gate is not None:
+                self._gates[name] = before.gate
             self._experts[name] = before.expert
             return before.expert
         self._bases[name] = set()
@@ -111,9 +118,18 @@ class Builder:
         finally:
             self._path.pop()
         if self._stand_in is not None and self._registry.plugin("coe.experts", config.kind).shared:
+            # Whoever runs it holds it to its limit.
             expert = self._stand_in(expert)
+        elif config.max_concurrency is not None:
+            expert = limited(expert, self._gate(name, config.max_concurrency, config.max_queue))
         self._experts[name] = expert
         return expert
+
+    def _gate(self, name: str, limit: int, queue: int) -> Gate:
+        """This process's part of the limit."""
+        processes = 1 if self._stand_in is None else self._config.server.workers
+        self._gates[name] = Gate(math.ceil(limit / processes), math.ceil(queue / processes))
+        return self._gates[name]
 
     def _unchanged(self, name: str) -> Member | None:
         """The expert of the previous pool, if a new one would be the same."""
@@ -151,7 +167,7 @@ class Builder:
 
 def _recipe(config: ExpertConfig) -> tuple[object, ...]:
     """What an expert is made from; the rest of its block is the pool's business."""
-    return config.kind, config.settings, config.card
+    return config.kind, config.settings, config.card, config.max_concurrency, config.max_queue
 
 
 class _Build:

@@ -12,6 +12,7 @@ from coe.breaker import Breaker
 from coe.contracts import Expert, ExpertState, PoolView, Startable
 from coe.errors import ModelNotFound
 from coe.pool._eligibility import narrow
+from coe.pool._gate import Gate
 
 
 @dataclass(slots=True)
@@ -19,9 +20,11 @@ class Member:
     """One expert of the pool.
 
     Attributes:
+        expert: whom to ask.
         routable: whether routers may choose it.
-        in_flight: requests that it is answering.
+        in_flight: requests that it is answering, or that wait for it.
         bases: names of the experts that it asks.
+        gate: where requests wait for it; None without a limit.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Member:
     routable: bool = True
     in_flight: int = 0
     bases: frozenset[str] = frozenset()
+    gate: Gate | None = None
     startable: Startable | None = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from coe import Client, Router
+from coe.breaker import Breaker
 from coe.client._setup import Unobserved, build_engine, load_config
 from coe.config import InvalidConfig
 from coe.contracts import Decision, Excluded, Features, PoolView, Ranked, Reason
 from coe.engine import Engine, Routed, RouterBinding, explanation, routed_from
 from coe.errors import PluginError
-from coe.pool import Breaker
 
 SUMS = "What is the integral of x^2 dx?"
 POEM = "Write a short poem about autumn rain."

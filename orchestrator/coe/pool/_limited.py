@@ -1,0 +1,82 @@
+"""An expert that takes a limited number of requests at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from coe.contracts import Card, Context, Expert, Reply, Startable
+from coe.errors import ExpertBusy
+from coe.pool._gate import Gate
+from coe.wire import ChatRequest
+
+RETRY_AFTER_S = 1.0
+_BEFORE_S = 0.005
+"""How long before the deadline a wait ends: the engine's timer would take it for the expert's silence."""
+
+
+def limited(expert: Expert, gate: Gate) -> Expert:
+    """The expert behind the gate. It can be started if the expert can be."""
+    if isinstance(expert, Startable):
+        return _LimitedStartable(expert, expert, gate)
+    return _Limited(expert, gate)
+
+
+class _Limited:
+    """Asks the expert once there is a place, and keeps the place to the end of the answer."""
+
+    def __init__(self, expert: Expert, gate: Gate) -> None:
+        self._expert = expert
+        self._gate = gate
+
+    @property
+    def card(self) -> Card:
+        """Its declared facts."""
+        return self._expert.card
+
+    async def complete(self, request: ChatRequest, context: Context) -> Reply:
+        """Answer. Raises `ExpertBusy`, and what the expert raises."""
+        gate = self._gate
+        if not await gate.enter(context.remaining_s() - _BEFORE_S):
+            name = self._expert.card.name
+            raise ExpertBusy(
+                f"`{name}` is busy: {gate.limit} requests at once, {gate.queue} waiting.",
+                expert=name,
+                retry_after_s=RETRY_AFTER_S,
+            )
+        held = True
+        try:
+            reply = await self._expert.complete(request, context)
+            if reply.chunks is not None:
+                reply.chunks = self._to_the_end(reply.chunks)
+                held = False
+            return reply
+        finally:
+            if held:
+                gate.leave()
+
+    async def aclose(self) -> None:
+        """Free what the expert holds."""
+        await self._expert.aclose()
+
+    async def _to_the_end(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            self._gate.leave()
+            await chunks.aclose()
+
+
+class _LimitedStartable(_Limited):
+    def __init__(self, expert: Expert, startable: Startable, gate: Gate) -> None:
+        super().__init__(expert, gate)
+        self._startable = startable
+
+    @property
+    def awake(self) -> bool:
+        """Whether it can answer at once."""
+        return self._startable.awake
+
+    async def start(self) -> None:
+        """Wake it. Raises `ExpertUnavailable` with the reason."""
+        await self._startable.start()
