@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +44,6 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 def uncertainty_limit(uncertainty: NDArray[np.float32], keep: float) -> float:
     """The limit that keeps the share `keep` of in-scope prompts: a quantile of held-out float32[n].
 
-    Rounded up to four decimals: more would be noise, and would differ from machine to machine.
+    Five digits: more would be noise, and would differ from machine to machine.
     """
-    return min(1.0, math.ceil(float(np.quantile(uncertainty, keep)) * 10_000) / 10_000)
+    return float(f"{np.quantile(uncertainty, keep):.5g}")
