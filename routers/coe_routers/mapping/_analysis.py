@@ -149,6 +149,10 @@ def _settled(solved: ExpertMap, c: int, expert: int, share: NDArray[np.float64])
     )
 
 
+_PRUNING_FOLDS = 3
+"""Each fold solves one program for every size of the pool; with many experts these are the slow ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class PruningPoint:
     """A pool cut down to at most `k` experts.
@@ -177,12 +181,12 @@ def pruning_curve(
     kind: Kind,
     caution: float,
     seed: int,
-    most: int = 12,
-    repeats: int = 1,
+    most: int = 8,
 ) -> tuple[PruningPoint, ...]:
     """Best maps with at most 1, 2, ... experts, against the whole pool, by cross-validation.
 
     The smallest pool whose loss is not measurable is the answer to which experts can be switched off.
+    Sizes go up to `most`; the last point is the whole pool.
     """
     whole_size = len(solved.used())
     kept: list[tuple[int, tuple[str, ...]]] = []
@@ -198,7 +202,8 @@ def pruning_curve(
         evidence,
         lambda rows: [_within(evidence, budget, kind, caution, k, rows) for k in (*sizes, None)],
         seed=seed,
-        repeats=repeats,
+        k=_PRUNING_FOLDS,
+        repeats=1,
     )
     kept.append((whole_size, solved.used()))
     return tuple(
