@@ -17,6 +17,7 @@ from coe.config._models import (
     PluginSettings,
     RouterConfig,
     ServerConfig,
+    TlsConfig,
 )
 from coe.config._paths import cache_dir
 from coe.config._problems import InvalidConfig, Problem
@@ -46,6 +47,7 @@ __all__ = [
     "ServerConfig",
     "StrongShareConfig",
     "TenantsConfig",
+    "TlsConfig",
     "cache_dir",
     "changes",
     "check_plugins",

@@ -61,6 +61,13 @@ class Origin:
         return message
 
 
+class TlsConfig(Strict):
+    """The certificate of the gateway's own address."""
+
+    cert: Path = Field(description="PEM file: the certificate, then those that vouch for it.")
+    key: Path = Field(description="PEM file: its private key, not encrypted.")
+
+
 class ServerConfig(Strict):
     """How the gateway listens and how long it waits."""
 
@@ -68,6 +75,10 @@ class ServerConfig(Strict):
     port: int = Field(default=8642, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     workers: PositiveInt = Field(default=1, description="Processes that answer requests.")
     max_body_mb: PositiveFloat = Field(default=20, description="Largest request body, in MB.")
+    client_timeout_s: PositiveFloat = Field(
+        default=30, description="How long a caller may take to send a request, or leave an answer unread."
+    )
+    tls: TlsConfig | None = Field(default=None, description="Serve https; without it, http.")
     request_timeout_s: PositiveFloat = Field(
         default=600, description="Longest time for one request, fallbacks included."
     )

@@ -13,11 +13,14 @@ from coe.config import Config, ConfigSource, InvalidConfig, changes, check_plugi
 from coe.errors import CoeError, ConfigError
 from coe.gateway._built import Built
 from coe.gateway._exposure import refuse_open
+from coe.gateway._tls import tls_context
 from coe.registry import FIRST_PARTY, Registry
 
 _log = logging.getLogger("coe.reload")
 
-_FIXED = ("server.host", "server.port", "server.workers", "server.drain_timeout_s")
+_FIXED = frozenset(
+    f"server.{key}" for key in ("host", "port", "workers", "drain_timeout_s", "client_timeout_s")
+)
 """Keys that are read once, at the start."""
 
 
@@ -45,12 +48,15 @@ def read_config(source: ConfigSource, text: str, host: str) -> tuple[Config, Reg
 
     Raises:
         InvalidConfig: something of it is wrong; all problems at once.
-        ConfigError: it would answer other machines without asking for keys, and does not say so.
+        ConfigError: its certificate cannot be used, or it would answer other machines without asking for
+            keys, and does not say so.
     """
     config = source.parse(text)
     registry = Registry(allow=FIRST_PARTY.union(config.plugins.allow))
     if problems := check_plugins(config, registry):
         raise InvalidConfig(problems)
+    if config.server.tls is not None:
+        tls_context(config.server.tls, config.base_dir)
     bound = config.server.model_copy(update={"host": host})
     refuse_open(config.model_copy(update={"server": bound}))
     return config, registry

@@ -45,7 +45,7 @@ def serve(
         UserError: something of the configuration cannot be built, or the address cannot be listened on.
     """
     listener = listen(config.server.host, config.server.port)
-    greet = partial(on_listening, url_of(listener))
+    greet = partial(on_listening, url_of(listener, config))
     if config.server.workers > 1:
         asyncio.run(_supervise(source, text, config, listener, greet))
         return
@@ -73,8 +73,13 @@ async def _serve(
 
     reloading = Reloading(source, text, replace, lambda outcome: metrics.reloaded(outcome.outcome))
     gateway = Gateway(built, metrics, time.monotonic, new_decision_id, reloading.reload)
-    preparing = Preparing(source, lambda: gateway.serving, rebuild, gateway.swap, built.config.server.host)
     server = Server(gateway, built.config, on_listening)
+
+    def swap(built: Built) -> None:
+        gateway.swap(built)
+        server.renew(built.config)
+
+    preparing = Preparing(source, lambda: gateway.serving, rebuild, swap, built.config.server.host)
     with _reloads(source, reloading, server.stop):
         await server.serve([listener])
 
@@ -135,7 +140,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, config: Config) -> str:
     """The base URL of a listening socket."""
+    scheme = "http" if config.server.tls is None else "https"
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

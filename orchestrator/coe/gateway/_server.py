@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -12,7 +14,15 @@ from typing import Any, Protocol
 import uvicorn
 
 from coe.config import Config
+from coe.errors import ConfigError
 from coe.gateway._asgi import Receive, Scope, Send
+from coe.gateway._connection import Connection, watch
+from coe.gateway._tls import load_certificate, tls_context
+
+_log = logging.getLogger("coe.gateway")
+
+KEEP_ALIVE_S = 75
+"""How long an idle connection is kept: longer than clients keep theirs, so that it is they who close it."""
 
 
 class App(Protocol):
@@ -41,7 +51,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 gateway,
                 loop="uvloop",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -50,11 +60,17 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 date_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(config.server.drain_timeout_s) or 1,
             )
         )
         self._gateway = gateway
         self._on_listening = on_listening
+        self._client_timeout_s = config.server.client_timeout_s
+        self._watching: asyncio.Task[None] | None = None
+        if config.server.tls is not None:
+            self.config.load()
+            self.config.ssl = tls_context(config.server.tls, config.base_dir)
 
     def stop(self) -> None:
         """Drain and end; at once when it was draining already."""
@@ -62,10 +78,27 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
 
+    def renew(self, config: Config) -> None:
+        """Use the certificate of this configuration for new connections."""
+        if self.config.ssl is None or config.server.tls is None:
+            return
+        try:
+            load_certificate(self.config.ssl, config.server.tls, config.base_dir)
+        except ConfigError as error:  # it was good a moment ago, when the configuration was checked
+            _log.error("certificate kept: %s", error)
+
     async def startup(self, sockets: list[Any] | None = None) -> None:
+        Connection.now = time.monotonic()
         await super().startup(sockets)
         if self.started:
+            connections = self.server_state.connections
+            self._watching = asyncio.create_task(watch(connections, self._client_timeout_s))
             self._on_listening()
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._watching is not None:
+            self._watching.cancel()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -21,6 +21,7 @@ from coe.config import (
     ServerConfig,
     StrongShareConfig,
     TenantsConfig,
+    TlsConfig,
 )
 from coe.registry import FIRST_PARTY, Registry
 

@@ -28,6 +28,7 @@ def test_exported_names() -> None:
         "ServerConfig",
         "StrongShareConfig",
         "TenantsConfig",
+        "TlsConfig",
         "cache_dir",
         "changes",
         "check_plugins",

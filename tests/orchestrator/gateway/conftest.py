@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from coe.config import loads
 from coe.engine import Engine
 from coe.gateway import Gateway, Metrics, build
+from coe.gateway._serve import listen, url_of
+from coe.gateway._server import Server
 from coe.registry import Registry
 from coe.testing import FakeUpstream
 
@@ -36,6 +37,7 @@ class Running:
     url: str
     engine: Engine
     gateway: Gateway
+    server: Server
 
     def chat(self, content: Any = "hello", **fields: Any) -> httpx.Response:
         """POST a chat completion."""
@@ -45,6 +47,14 @@ class Running:
         )
 
 
+class InThread(Server):
+    """A server that leaves signals alone: only the main thread may have them."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
 @contextmanager
 def running(text: str) -> Iterator[Running]:
     config = loads(text, {})
@@ -52,21 +62,15 @@ def running(text: str) -> Iterator[Running]:
     built = build(config, Registry(), metrics, time.monotonic)
     ids = (f"dec_{number}" for number in itertools.count())
     gateway = Gateway(built, metrics, time.monotonic, lambda: next(ids))
-    server = uvicorn.Server(uvicorn.Config(gateway, port=0, log_config=None, ws="none", http="httptools"))
-    listening: Future[int] = Future()
-
-    async def main() -> None:
-        task = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.005)
-        listening.set_result(server.servers[0].sockets[0].getsockname()[1])
-        await task
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
+    listener = listen("127.0.0.1", 0)
+    listening: Future[None] = Future()
+    server = InThread(gateway, config, lambda: listening.set_result(None))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{listening.result(20)}"
-    with httpx.Client(base_url=url, timeout=20) as client:
-        yield Running(client, url, built.engine, gateway)
+    listening.result(20)
+    url = url_of(listener, config)
+    with httpx.Client(base_url=url, timeout=20, verify=False) as client:
+        yield Running(client, url, built.engine, gateway, server)
     server.should_exit = True
     thread.join(20)
 

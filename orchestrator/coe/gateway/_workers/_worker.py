@@ -77,10 +77,15 @@ class Worker:
         gateway = Gateway(
             make(config, registry), self._metrics, time.monotonic, new_decision_id, self._reload, self._scrape
         )
-        self._preparing = Preparing(order.source, lambda: gateway.serving, make, gateway.swap, order.bound)
         app = HostApp(gateway, order.host.key) if is_host and order.host else gateway
         listening = asyncio.Event()
-        server = Server(app, config, listening.set)
+        server = Server(app, _unencrypted(config) if is_host else config, listening.set)
+
+        def swap(built: Built) -> None:
+            gateway.swap(built)
+            server.renew(built.config)
+
+        self._preparing = Preparing(order.source, lambda: gateway.serving, make, swap, order.bound)
         # Requests that are running are finished, but nobody is left to stop us.
         line.add_done_callback(lambda _: server.stop())
         telling = asyncio.create_task(self._tell(listening, order.version))
@@ -130,6 +135,11 @@ class Worker:
             return str(await self._link.ask("scrape", timeout_s=ASK_S)).encode()
         except (Gone, TimeoutError):
             return self._metrics.exposition()
+
+
+def _unencrypted(config: Config) -> Config:
+    """The same for the host, which speaks on the loopback interface only."""
+    return config.model_copy(update={"server": config.server.model_copy(update={"tls": None})})
 
 
 def _stand_in(host: Host, expert: Expert) -> Expert:
