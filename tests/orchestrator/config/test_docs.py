@@ -21,7 +21,6 @@ from coe.config import (
     ServerConfig,
     StrongShareConfig,
     TenantsConfig,
-    TlsConfig,
 )
 from coe.registry import FIRST_PARTY, Registry
 
