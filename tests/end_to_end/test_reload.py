@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
 from coe.testing import FakeUpstream, Fault
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from conftest import Served
 
     Serve = Callable[..., Served]
+
+# Real processes that are killed, drained and reloaded: minutes, not seconds.
+pytestmark = pytest.mark.slow
 
 KEY = "an-admin-key-of-the-tests"
 BODY = {"model": "auto", "messages": [{"role": "user", "content": "one two three"}]}

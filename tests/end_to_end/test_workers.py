@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from coe.testing import FakeUpstream, Fault
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from conftest import Served
 
     Serve = Callable[..., Served]
+
+# Real processes that are killed, drained and reloaded: minutes, not seconds.
+pytestmark = pytest.mark.slow
 
 BODY = {"model": "auto", "messages": [{"role": "user", "content": "one two three"}]}
 

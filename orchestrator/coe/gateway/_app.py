@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from coe import __version__
 from coe.engine import model_infos
 from coe.errors import CoeError
 from coe.gateway._admin import Admin, Reload
@@ -17,6 +18,7 @@ from coe.gateway._chat import ChatHandler
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Handler, Paths
 from coe.gateway._metrics import Metrics
+from coe.gateway._openapi import document
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
 _log = logging.getLogger("coe.gateway")
@@ -69,6 +71,7 @@ class Gateway:
             "/health/live": {"GET": self._live},
             "/health/ready": {"GET": self._ready},
             "/metrics": {"GET": self._exposition},
+            "/openapi.json": {"GET": self._openapi},
         }
         key = built.config.server.admin_key
         if key is not None and self._reload is not None:
@@ -186,4 +189,10 @@ class Gateway:
         text = (b"content-type", b"text/plain; version=1.0.0; charset=utf-8")
         exposition = await self._scrape() if self._scrape else self._metrics.exposition()
         await respond(send, 200, exposition, [text])
+        return 200
+
+    async def _openapi(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """`GET /openapi.json`: what is served, for programs."""
+        described = document(self.serving.config, __version__)
+        await respond(send, 200, msgspec.json.encode(described))
         return 200

@@ -56,6 +56,8 @@ def annotate_first_event(piece: bytes, expert: str, facts: dict[str, Any]) -> by
     start = piece.index(b"data:") + len(b"data:")
     end = piece.find(b"\n", start)
     end = len(piece) if end < 0 else end
+    if piece[end - 1 : end] == b"\r":  # half of the line's end
+        end -= 1
     return piece[:start] + b" " + annotate(piece[start:end], expert, facts) + piece[end:]
 
 

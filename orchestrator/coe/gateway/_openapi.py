@@ -1,0 +1,196 @@
+"""`GET /openapi.json`: the HTTP API as an OpenAPI 3.1 document, from the wire types and the table below."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import msgspec
+
+from coe.config import Config
+from coe.gateway._reload import Outcome
+from coe.wire import ChatBody, ErrorEnvelope, ModelList
+
+Json = dict[str, Any]
+
+_REF = "#/components/schemas/{name}"
+_ROUTING_HEADERS = {
+    "x-coe-schema": "Version of these facts.",
+    "x-coe-decision-id": "Names this request everywhere.",
+    "x-coe-category": "The prompt's category.",
+    "x-coe-confidence": "Calibrated probability of the most probable category.",
+    "x-coe-expert": "Who answered, or would.",
+    "x-coe-expert-kind": "What sort of expert that is.",
+    "x-coe-cache": "Whether the decision was in the cache: hit, miss or off.",
+    "x-coe-route-us": "Microseconds from the request's features to the decision.",
+}
+_REQUEST_HEADERS = {
+    "x-coe-session": "Requests of one session stay with one expert while it can serve them.",
+    "x-coe-explain": "`1` adds the whole decision to the answer.",
+    "traceparent": "W3C trace context, passed on to the expert.",
+}
+
+
+def document(config: Config, version: str) -> Json:
+    """The document for a gateway of this configuration.
+
+    Args:
+        config: says which fields pass, whether keys are wanted and whether there is an admin endpoint.
+        version: of coe.
+    """
+    paths: Json = {
+        "/v1/chat/completions": {"post": _complete()},
+        "/v1/route": {"post": _route()},
+        "/v1/models": {"get": _get("What may stand in `model`.", _ref("ModelList"))},
+        "/health/live": {"get": _health("200 while the process answers.", ["live"])},
+        "/health/ready": {"get": _ready()},
+        "/metrics": {"get": _metrics()},
+        "/openapi.json": {"get": _get("This document.", {"type": "object"})},
+    }
+    schemes: Json = {}
+    if config.tenants.keys_file is not None:
+        schemes["key"] = {"type": "http", "scheme": "bearer", "description": "An API key of `coe keys`."}
+        for path, method in (("/v1/chat/completions", "post"), ("/v1/route", "post"), ("/v1/models", "get")):
+            paths[path][method]["security"] = [{"key": []}]
+    if config.server.admin_key is not None:
+        schemes["admin"] = {"type": "http", "scheme": "bearer", "description": "`server.admin_key`."}
+        paths["/admin/reload"] = {"post": _reload()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "coe", "version": version, "description": "Router and gateway for compound AI."},
+        "paths": paths,
+        "components": {"schemas": _schemas(config), "securitySchemes": schemes},
+    }
+
+
+# --- schemas ---
+
+
+def _schemas(config: Config) -> Json:
+    wire = (ChatBody, ErrorEnvelope, ModelList, Outcome)
+    _, schemas = msgspec.json.schema_components(wire, ref_template=_REF)
+    chat: Json = schemas["ChatBody"]
+    # What `coe.wire.parse_chat` asks for beyond the types.
+    chat["required"] = ["model", "messages"]
+    chat["properties"]["messages"] = {**chat["properties"]["messages"], "minItems": 1}
+    chat["properties"]["messages"].pop("default", None)
+    for field in config.server.extra_fields:
+        chat["properties"].setdefault(field, {})
+    prompt: Json = copy.deepcopy(chat)
+    del prompt["properties"]["messages"]
+    prompt["title"] = "PromptBody"
+    prompt["required"] = ["model", "prompt"]
+    prompt["properties"]["prompt"] = schemas["Message"]["properties"]["content"]
+    return {**schemas, "PromptBody": prompt}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": _REF.format(name=name)}
+
+
+def _content(schema: Json, kind: str = "application/json") -> Json:
+    return {"content": {kind: {"schema": schema}}}
+
+
+def _answer(description: str, schema: Json) -> Json:
+    return {"description": description, **_content(schema)}
+
+
+_FAILED: Json = {
+    "description": "OpenAI's error envelope; `code` is stable, `param` names the field.",
+    **_content(_ref("ErrorEnvelope")),
+}
+
+
+def _headers(texts: dict[str, str]) -> Json:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}
+
+
+# --- operations ---
+
+
+def _get(summary: str, schema: Json) -> Json:
+    return {"summary": summary, "responses": {"200": _answer(summary, schema), "default": _FAILED}}
+
+
+def _complete() -> Json:
+    whole: Json = {
+        "type": "object",
+        "description": "A chat.completion of the expert, with `model` and `coe` set.",
+        "properties": {"model": {"type": "string"}, "coe": {"type": "object"}, "choices": {"type": "array"}},
+        "required": ["model", "coe", "choices"],
+    }
+    answer = _answer("The completion; with `stream: true` its events.", whole)
+    # OpenAPI 3.1 has no words for what an event holds.
+    answer["content"]["text/event-stream"] = {}
+    answer["headers"] = _headers(_ROUTING_HEADERS)
+    return {
+        "summary": "Route a chat and answer it.",
+        "parameters": _parameters(),
+        "requestBody": {"required": True, **_content(_ref("ChatBody"))},
+        "responses": {"200": answer, "default": _FAILED},
+    }
+
+
+def _route() -> Json:
+    decision: Json = {
+        "type": "object",
+        "properties": {
+            "object": {"const": "route"},
+            "id": {"type": "string"},
+            "expert": {"type": "string"},
+            "category": {"type": "string"},
+            "reason": {"type": "string"},
+        },
+        "required": ["object", "id", "expert", "category", "reason"],
+    }
+    answer = _answer("The decision.", decision)
+    answer["headers"] = _headers(_ROUTING_HEADERS)
+    body = {"anyOf": [_ref("ChatBody"), _ref("PromptBody")]}
+    return {
+        "summary": "Decide who should answer; asks nobody.",
+        "parameters": _parameters(),
+        "requestBody": {"required": True, **_content(body)},
+        "responses": {"200": answer, "default": _FAILED},
+    }
+
+
+def _parameters() -> list[Json]:
+    return [
+        {"name": name, "in": "header", "description": text, "schema": {"type": "string", "maxLength": 256}}
+        for name, text in _REQUEST_HEADERS.items()
+    ]
+
+
+def _health(summary: str, states: list[str]) -> Json:
+    schema: Json = {
+        "type": "object",
+        "properties": {"status": {"enum": states}},
+        "required": ["status"],
+    }
+    return _get(summary, schema)
+
+
+def _ready() -> Json:
+    operation = _health("200 when an expert can answer at once, else 503.", ["ready"])
+    state: Json = {"type": "object", "properties": {"status": {"enum": ["starting", "draining"]}}}
+    operation["responses"]["503"] = _answer("Not now.", state)
+    return operation
+
+
+def _metrics() -> Json:
+    text = {"description": "Prometheus' text format.", **_content({"type": "string"}, "text/plain")}
+    return {"summary": "Metrics of all workers.", "responses": {"200": text, "default": _FAILED}}
+
+
+def _reload() -> Json:
+    refused = _answer("Refused: what was in force stays.", _ref("Outcome"))
+    return {
+        "summary": "Read the configuration again.",
+        "security": [{"admin": []}],
+        "responses": {
+            "200": _answer("In force.", _ref("Outcome")),
+            "422": refused,
+            "default": _FAILED,
+        },
+    }
