@@ -88,6 +88,7 @@ def test_doctor_names_every_broken_plugin_and_why(run: Run, tmp_path: Path) -> N
     assert status["shout"] == status["test-plugin"] == status["echo"] == "loaded"
 
 
+@pytest.mark.slow
 def test_new_plugins_install_and_pass_their_tests(run: Run, tmp_path: Path) -> None:
     """Build the wheels, install them into a folder of their own, and run the tests that came with them."""
     site = tmp_path / "site"

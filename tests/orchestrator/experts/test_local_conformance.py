@@ -17,6 +17,7 @@ from coe.testing import build, create, load
 from coe.testing.conformance import ExpertConformance
 
 
+@pytest.mark.slow
 class TestLocal(ExpertConformance):
     # Requests that share a batch are computed together, which rounds differently.
     deterministic = False

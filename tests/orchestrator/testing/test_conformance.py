@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+# Runs the kit over dozens of broken implementations.
+pytestmark = pytest.mark.slow
+
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.py"))
 
 

@@ -13,6 +13,9 @@ import pytest
 
 from coe.cli import main
 
+# Trains, optimises and evaluates as the page does.
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[3] / "docs" / "training.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
