@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -139,6 +139,96 @@ class ChatRequest:
     payload: dict[str, Any]
 
 
+class PromptBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Body of `POST /v1/completions`: a prompt to continue, as text or as tokens."""
+
+    model: str
+    prompt: str | list[int | str | list[int]]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    n: int | None = None
+    stop: str | list[str] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    seed: int | None = None
+    user: str | None = None
+    logprobs: int | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    best_of: int | None = None
+    top_k: Any | UnsetType = UNSET
+    min_p: Any | UnsetType = UNSET
+    repetition_penalty: Any | UnsetType = UNSET
+    length_penalty: Any | UnsetType = UNSET
+    stop_token_ids: Any | UnsetType = UNSET
+    include_stop_str_in_output: Any | UnsetType = UNSET
+    ignore_eos: Any | UnsetType = UNSET
+    min_tokens: Any | UnsetType = UNSET
+    skip_special_tokens: Any | UnsetType = UNSET
+    structured_outputs: Any | UnsetType = UNSET
+    priority: Any | UnsetType = UNSET
+
+
+class EmbeddingBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Body of `POST /v1/embeddings`: texts, or lists of tokens."""
+
+    model: str
+    input: str | list[int | str | list[int]]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+    user: str | None = None
+    truncate_prompt_tokens: Any | UnsetType = UNSET
+    priority: Any | UnsetType = UNSET
+
+
+class ScoreBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Body of `POST /v1/score`, as vLLM's: one text against one or many, or pairs; or whole `chats`.
+
+    `queries` and `documents` are other names of `text_1` and `text_2`. `chats` is coe's own: each a list of
+    messages that ends with the answer to be scored.
+    """
+
+    model: str
+    text_1: str | list[str] | None = None
+    text_2: str | list[str] | None = None
+    queries: str | list[str] | None = None
+    documents: str | list[str] | None = None
+    chats: list[list[Message]] | None = None
+
+
+class RerankBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Body of `POST /v1/rerank`, as Cohere's, Jina's and vLLM's."""
+
+    model: str
+    query: str
+    documents: list[str | dict[str, Any]]
+    top_n: int | None = None
+    return_documents: bool | None = None
+
+
+Body = TypeVar("Body", PromptBody, EmbeddingBody, ScoreBody, RerankBody)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRequest:
+    """A validated prompt to continue; `body` and `payload` as in `ChatRequest`."""
+
+    body: PromptBody
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Validated texts to embed; `body` and `payload` as in `ChatRequest`."""
+
+    body: EmbeddingBody
+    payload: dict[str, Any]
+
+
 FIELDS: frozenset[str] = frozenset(field.name for field in msgspec.structs.fields(ChatBody))
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>.*)`$")
@@ -155,21 +245,36 @@ def parse_chat(raw: bytes, extra_fields: Collection[str] = ()) -> ChatRequest:
     Raises:
         InvalidRequest: not JSON, a wrong type, or an unknown field; `param` names the field.
     """
+    return chat_request(_decoded(raw), extra_fields)
+
+
+def parse_body(
+    raw: bytes, kind: type[Body], extra_fields: Collection[str] = ()
+) -> tuple[Body, dict[str, Any]]:
+    """Parse and validate the body of another endpoint.
+
+    Args:
+        raw: the body as received, JSON in UTF-8.
+        kind: what it must be.
+        extra_fields: top-level fields beyond those of `kind` that are passed through unread.
+
+    Returns:
+        The typed view, and the JSON object as received.
+
+    Raises:
+        InvalidRequest: not JSON, a wrong type, or an unknown field; `param` names the field.
+    """
+    fields, known = _fields(_decoded(raw), extra_fields)
     try:
-        payload: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
-    return chat_request(payload, extra_fields)
+        return msgspec.convert(known, kind), fields
+    except msgspec.ValidationError as error:
+        names = frozenset(field.name for field in msgspec.structs.fields(kind))
+        raise _explain(str(error), names) from None
 
 
 def chat_request(payload: Any, extra_fields: Collection[str] = ()) -> ChatRequest:
     """Validate a parsed chat completion body. Raises `InvalidRequest` like `parse_chat`."""
-    if not isinstance(payload, dict):
-        raise InvalidRequest(f"The body must be a JSON object, not {_json_type(payload)}.")
-    fields = cast("dict[str, Any]", payload)
-    known = (
-        {key: value for key, value in fields.items() if key not in extra_fields} if extra_fields else fields
-    )
+    fields, known = _fields(payload, extra_fields)
     try:
         body = msgspec.convert(known, ChatBody)
     except msgspec.ValidationError as error:
@@ -194,14 +299,31 @@ def last_user_text(body: ChatBody) -> str:
     return ""
 
 
-def _explain(error: str) -> InvalidRequest:
+def _decoded(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
+
+
+def _fields(payload: Any, extra_fields: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The object's fields, and those among them that are not passed through unread."""
+    if not isinstance(payload, dict):
+        raise InvalidRequest(f"The body must be a JSON object, not {_json_type(payload)}.")
+    fields = cast("dict[str, Any]", payload)
+    if not extra_fields:
+        return fields, fields
+    return fields, {key: value for key, value in fields.items() if key not in extra_fields}
+
+
+def _explain(error: str, fields: Collection[str] = FIELDS) -> InvalidRequest:
     """Turn msgspec's message into one that names the field the way OpenAI's API does."""
     match = _PATH.match(error)
     what, path = (match["what"], match["path"] or "") if match else (error, "")
     if unknown := _UNKNOWN.search(what):
         name = unknown["name"]
         param = f"{path}.{name}" if path else name
-        close = difflib.get_close_matches(name, FIELDS, n=1)
+        close = difflib.get_close_matches(name, fields, n=1)
         hint = (
             f"Did you mean `{close[0]}`?" if close else "List it in `server.extra_fields` to pass it through."
         )
