@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-from coe.wire import ChatRequest, Usage
+from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydantic import BaseModel
 
-Capability = Literal["chat", "stream", "tools", "vision", "json_schema", "score", "embed"]
+Capability = Literal["chat", "stream", "tools", "vision", "json_schema", "score", "embed", "complete"]
 ExpertKind = Literal["model", "prompt", "adapter", "reward", "composite"]
 GENERAL = "general"
 """The category that always exists: where a prompt goes when the classifier does not know."""
@@ -98,12 +98,14 @@ class Reply:
         usage: tokens, when known; a streaming expert may fill it in when its stream ends.
         cost_usd: what the call cost, from an expert that knows better than its card's prices; filled in like
             `usage`.
+        estimated: whether `usage` is coe's estimate, because the expert reported none.
     """
 
     body: bytes | None = None
     chunks: AsyncGenerator[bytes, None] | None = None
     usage: Usage | None = None
     cost_usd: float | None = None
+    estimated: bool = False
 
 
 @runtime_checkable
@@ -145,6 +147,36 @@ class RewardExpert(Protocol):
 
 
 @runtime_checkable
+class PromptCompleter(Protocol):
+    """An expert whose card says `complete`: it continues a bare prompt, as base models do.
+
+    Experts without it answer a prompt as a chat of one user turn.
+    """
+
+    async def complete_prompt(self, request: PromptRequest, context: Context) -> Reply:
+        """Continue the prompt: a text_completion object, or its events. Raises `ExpertError`s."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingExpert(Protocol):
+    """An expert whose card says `embed`."""
+
+    @property
+    def card(self) -> Card:
+        """Its declared facts."""
+        ...
+
+    async def embeddings(self, request: EmbeddingRequest, context: Context) -> Reply:
+        """Embed: the JSON body of OpenAI's `POST /v1/embeddings`, and its usage. Raises `ExpertError`s."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+@runtime_checkable
 class Startable(Protocol):
     """An expert that needs time before its first answer: a server to launch, weights to load."""
 
@@ -155,6 +187,19 @@ class Startable(Protocol):
 
     async def start(self) -> None:
         """Make it awake. Idempotent. Raises `ExpertUnavailable` with the reason."""
+        ...
+
+
+@runtime_checkable
+class Loaded(Protocol):
+    """An expert that knows how busy its server is."""
+
+    @property
+    def load(self) -> int:
+        """0: takes a request at once; 1: full, another one would wait; 2: requests wait already.
+
+        Coarse on purpose: it is part of the pool view, and every change makes cached decisions be made anew.
+        """
         ...
 
 
@@ -190,11 +235,12 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class ExpertState:
-    """One expert as routing sees it."""
+    """One expert as routing sees it; `load` is that of `Loaded`, 0 for an expert that does not know."""
 
     card: Card
     healthy: bool = True
     awake: bool = True
+    load: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +265,8 @@ class Reason(StrEnum):
     """The classifier did not know: the best eligible expert of `general`."""
     AWAKE = "awake"
     """An awake expert within the tolerance of a better one that sleeps."""
+    LESS_LOADED = "less_loaded"
+    """A replica of the best one that is less busy."""
     SESSION = "session"
     """The session's expert, still eligible."""
     REQUESTED = "requested"
@@ -377,6 +425,14 @@ class Build(Protocol):
 
     def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
         """An embedder by its entry-point name. Raises `PluginError` or `ConfigError`."""
+        ...
+
+    def nested(self, kind: str, settings: Mapping[str, Any], card: Card) -> Expert:
+        """A new expert of another kind that is not in the pool: its caller alone asks and closes it.
+
+        May be called later than `create`, for example once a server's port is known. `card` is taken as it
+        is. Raises `PluginError` or `ConfigError`.
+        """
         ...
 
 

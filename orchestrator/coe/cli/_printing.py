@@ -23,6 +23,7 @@ _WHY = {
     Reason.CATEGORY: "it is the best eligible expert of that category",
     Reason.UNCERTAIN: "no category is certain enough and it is the best eligible expert for that case",
     Reason.AWAKE: "it is awake and about as good as a better one that sleeps",
+    Reason.LESS_LOADED: "it is a replica of a busier one",
     Reason.SESSION: "the session is with it already",
     Reason.REQUESTED: "you asked for it",
     Reason.ONLY_ELIGIBLE: "no other expert can serve the request",

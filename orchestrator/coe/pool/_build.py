@@ -153,6 +153,14 @@ class Builder:
         """Where relative paths start."""
         return self._config.origin.base_dir
 
+    def nested(self, kind: str, settings: Mapping[str, Any], card: Card) -> Expert:
+        """An expert that is no member of the pool."""
+        config = PluginSettings.model_validate({"kind": kind, **settings})
+        declared = CardConfig.model_validate(
+            {field: getattr(card, field) for field in CardConfig.model_fields}
+        )
+        return self._create("coe.experts", card.name, config, declared, f"a {kind} within {card.name}")
+
     def _create(self, group: str, name: str, config: PluginSettings, card: CardConfig, where: str) -> Any:
         plugin: Plugin[Any] = self._registry.plugin(group, config.kind)
         try:
@@ -189,3 +197,6 @@ class _Build:
 
     def embedder(self, kind: str, settings: Mapping[str, Any]) -> Embedder:
         return self._builder.embedder(kind, settings)
+
+    def nested(self, kind: str, settings: Mapping[str, Any], card: Card) -> Expert:
+        return self._builder.nested(kind, settings, card)

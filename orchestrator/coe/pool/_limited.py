@@ -21,23 +21,28 @@ def limited(expert: Expert, gate: Gate) -> Expert:
     return _Limited(expert, gate)
 
 
+def unlimited(expert: Expert) -> Expert:
+    """The expert behind the gate; the expert itself when there is none."""
+    return expert.inner if isinstance(expert, _Limited) else expert
+
+
 class _Limited:
     """Asks the expert once there is a place, and keeps the place to the end of the answer."""
 
     def __init__(self, expert: Expert, gate: Gate) -> None:
-        self._expert = expert
+        self.inner = expert
         self._gate = gate
 
     @property
     def card(self) -> Card:
         """Its declared facts."""
-        return self._expert.card
+        return self.inner.card
 
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Answer. Raises `ExpertBusy`, and what the expert raises."""
         gate = self._gate
         if not await gate.enter(context.remaining_s() - _BEFORE_S):
-            name = self._expert.card.name
+            name = self.inner.card.name
             raise ExpertBusy(
                 f"`{name}` is busy: {gate.limit} requests at once, {gate.queue} waiting.",
                 expert=name,
@@ -45,7 +50,7 @@ class _Limited:
             )
         held = True
         try:
-            reply = await self._expert.complete(request, context)
+            reply = await self.inner.complete(request, context)
             if reply.chunks is not None:
                 reply.chunks = self._to_the_end(reply.chunks)
                 held = False
@@ -56,7 +61,7 @@ class _Limited:
 
     async def aclose(self) -> None:
         """Free what the expert holds."""
-        await self._expert.aclose()
+        await self.inner.aclose()
 
     async def _to_the_end(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         try:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from coe.breaker import Breaker
-from coe.contracts import Expert, ExpertState, PoolView, Startable
+from coe.contracts import Expert, ExpertState, Loaded, PoolView, Startable
 from coe.errors import ModelNotFound
 from coe.pool._eligibility import narrow
 from coe.pool._gate import Gate
+from coe.pool._limited import unlimited
 
 
 @dataclass(slots=True)
@@ -35,14 +36,22 @@ class Member:
     bases: frozenset[str] = frozenset()
     gate: Gate | None = None
     startable: Startable | None = field(init=False)
+    loaded: Loaded | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.startable = self.expert if isinstance(self.expert, Startable) else None
+        inner = unlimited(self.expert)
+        self.loaded = inner if isinstance(inner, Loaded) else None
 
     @property
     def awake(self) -> bool:
         """Whether it can answer at once."""
         return self.startable is None or self.startable.awake
+
+    @property
+    def load(self) -> int:
+        """How busy its server is, as of `Loaded`."""
+        return 0 if self.loaded is None else self.loaded.load
 
 
 class Pool:
@@ -56,11 +65,12 @@ class Pool:
     def __init__(self, members: Iterable[Member], clock: Callable[[], float]) -> None:
         self._members = {member.name: member for member in members}
         self._startable = [member for member in self._members.values() if member.startable is not None]
+        self._loaded = [member for member in self._members.values() if member.loaded is not None]
         self._clock = clock
         self._view: PoolView | None = None
         self._narrowed: dict[tuple[str, ...] | None, PoolView] = {}
         self._expires_at = float("inf")
-        self._awake: list[bool] = []
+        self._live: list[int] = []
         self.heir: Pool | None = None
         """The pool that has taken members over, and must hear how they do."""
 
@@ -114,9 +124,10 @@ class Pool:
             self.heir._changed()
 
     def _current(self) -> PoolView:
-        awake = [member.awake for member in self._startable]
-        if self._view is None or awake != self._awake or self._clock() >= self._expires_at:
-            self._awake = awake
+        live: list[int] = [member.awake for member in self._startable]
+        live.extend(member.load for member in self._loaded)
+        if self._view is None or live != self._live or self._clock() >= self._expires_at:
+            self._live = live
             self._view = self._snapshot()
             self._narrowed.clear()
         return self._view
@@ -124,7 +135,9 @@ class Pool:
     def _snapshot(self) -> PoolView:
         now = self._clock()
         states = {
-            name: ExpertState(member.expert.card, member.breaker.state(now) != "open", member.awake)
+            name: ExpertState(
+                member.expert.card, member.breaker.state(now) != "open", member.awake, member.load
+            )
             for name, member in self._members.items()
         }
         changes = [

@@ -61,4 +61,4 @@ def _facts(state: ExpertState) -> str:
     # Sorted, because the order of a frozenset differs from one process to the next.
     values = {name: getattr(state.card, name) for name in Card.__dataclass_fields__}
     values["capabilities"] = sorted(state.card.capabilities)
-    return repr((values, state.healthy, state.awake))
+    return repr((values, state.healthy, state.awake, state.load))

@@ -94,3 +94,9 @@ class _Build:
         if kind not in self.embedders:
             return create(load("coe.embedders", kind), kind, settings, self)
         return self.embedders[kind]
+
+    def nested(self, kind: str, settings: Mapping[str, Any], card: Card) -> Expert:
+        facts = {name: getattr(card, name) for name in Card.__dataclass_fields__}
+        return create(
+            load("coe.experts", kind), card.name, settings, dataclasses.replace(self, card_keys=facts)
+        )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from coe.contracts import GENERAL, PoolView, Ranked, Reason
+from coe.contracts import GENERAL, Card, PoolView, Ranked, Reason
 
 if TYPE_CHECKING:
     from coe_routers.artifact import ExpertMap
@@ -41,6 +41,8 @@ def rank(category: str, view: PoolView, expert_map: ExpertMap, awake_tolerance: 
         return Ranking(_all((), view, expert_map), Reason.UNMAPPED)
     if (awake := _awake_instead(own, view, awake_tolerance)) is not None:
         return Ranking(_all((awake, *own), view, expert_map), Reason.AWAKE)
+    if (idler := _less_loaded(own[0], view)) is not None:
+        return Ranking(_all((idler, *own), view, expert_map), Reason.LESS_LOADED)
     return Ranking(_all(own, view, expert_map), Reason.CATEGORY)
 
 
@@ -59,6 +61,27 @@ def _awake_instead(own: Sequence[Ranked], view: PoolView, tolerance: float) -> R
         if near and view.experts[other.expert].awake and view.experts[other.expert].healthy:
             return other
     return None
+
+
+def _less_loaded(best: Ranked, view: PoolView) -> Ranked | None:
+    """A replica with the least load: awake, and the same as the best one but for its name and words."""
+    state = view.experts[best.expert]
+    if state.load == 0:
+        return None
+    same = _facts(state.card)
+    replicas = [
+        (other.load, name)
+        for name, other in view.experts.items()
+        if other.load < state.load and other.healthy and other.awake and _facts(other.card) == same
+    ]
+    if not replicas:
+        return None
+    _, name = min(replicas, key=lambda each: each[0])
+    return Ranked(name, best.score)
+
+
+def _facts(card: Card) -> Card:
+    return replace(card, name="", description="")
 
 
 def _all(first: Sequence[Ranked], view: PoolView, expert_map: ExpertMap) -> tuple[Ranked, ...]:

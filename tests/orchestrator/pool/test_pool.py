@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from coe.breaker import Breaker
 from coe.config import loads
+from coe.contracts import Card, Context, Reply
 from coe.errors import ConfigError, ModelNotFound, PluginError
-from coe.pool import Builder, Pool
+from coe.pool import Builder, Member, Pool
+from coe.pool._gate import Gate
+from coe.pool._limited import limited
 from coe.registry import Registry
 from coe.testing import Clock
+from coe.wire import ChatRequest
 
 ECHOES = """
 experts:
@@ -78,3 +83,40 @@ def test_what_cannot_be_built_is_named(experts: str, message: str) -> None:
 def test_an_unknown_kind_is_named_with_the_nearest() -> None:
     with pytest.raises(PluginError, match="Did you mean `openai`"):
         open_pool("experts:\n  a: {kind: openia}\nrouters:\n  auto: {kind: two-step}\n")
+
+
+class Busy:
+    """An expert that says how busy it is."""
+
+    def __init__(self, name: str) -> None:
+        self.card = Card(name=name)
+        self.load = 0
+
+    async def complete(self, request: ChatRequest, context: Context) -> Reply:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_view_follows_the_load(gated: bool) -> None:
+    expert = Busy("a")
+    asked = limited(expert, Gate(1, 1)) if gated else expert
+    pool = Pool([Member("a", asked, Breaker(1, 1))], Clock())
+    before = pool.view()
+    assert before.experts["a"].load == 0
+    expert.load = 2
+    loaded = pool.view()
+    assert (loaded.experts["a"].load, loaded.digest != before.digest) == (2, True)
+    expert.load = 0
+    assert pool.view().digest == before.digest
+
+
+def test_an_expert_within_another_is_built_as_configured_and_in_no_pool() -> None:
+    builder = Builder(loads(ECHOES, {}), Registry())
+    card = Card(name="inner", context_window=7, domains=("law",))
+    assert builder.nested("echo", {}, card).card.context_window == 7
+    assert "inner" not in builder.pool(Clock()).members
+    with pytest.raises(ConfigError, match="a openai within inner"):
+        builder.nested("openai", {}, card)

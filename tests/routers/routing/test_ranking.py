@@ -98,3 +98,26 @@ def test_every_eligible_expert_is_ranked_once(
     view = pool_view(*states)
     ranked = [each.expert for each in rank(category, view, expert_map, tolerance).ranked]
     assert sorted(ranked) == sorted(view.experts)
+
+
+def test_a_replica_with_less_load_goes_first() -> None:
+    big, small = Card(name="first", params_b=7), Card(name="other", params_b=1)
+    twin = Card(name="second", params_b=7, description="on another machine")
+    view = pool_view(ExpertState(big, load=1), ExpertState(small), ExpertState(twin))
+    ranking = rank("math", view, {"math": (Ranked("first", 0.8), Ranked("other", 0.8))}, 0.0)
+    assert [each.expert for each in ranking.ranked] == ["second", "first", "other"]
+    assert (ranking.reason, ranking.ranked[0].score) == (Reason.LESS_LOADED, 0.8)
+
+
+def test_without_load_or_without_an_idler_replica_the_best_stays() -> None:
+    busy, twin = ExpertState(Card(name="first"), load=1), Card(name="second")
+    for view in (
+        pool_view("first", "second"),
+        pool_view(busy, ExpertState(twin, load=1)),
+        pool_view(busy, ExpertState(twin, healthy=False)),
+        pool_view(busy, ExpertState(twin, awake=False)),
+        pool_view(busy, Card(name="second", params_b=1)),
+    ):
+        ranking = rank("math", view, {"math": (Ranked("first"),)}, 0.0)
+        assert ranking.ranked[0] == Ranked("first")
+        assert ranking.reason is Reason.CATEGORY
