@@ -7,6 +7,8 @@ from coe.engine._features import extract_features
 from coe.engine._guard import Guard
 from coe.engine._open import open_engine
 from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served, Trail
+from coe.engine._scores import parse_rerank, parse_score
+from coe.engine._work import Work, parse_embedding, parse_prompt
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -19,6 +21,7 @@ __all__ = [
     "RouterBinding",
     "Served",
     "Trail",
+    "Work",
     "candidates",
     "coe_object",
     "confidence",
@@ -26,6 +29,10 @@ __all__ = [
     "extract_features",
     "model_infos",
     "open_engine",
+    "parse_embedding",
+    "parse_prompt",
+    "parse_rerank",
+    "parse_score",
     "requested",
     "routed_from",
     "unknown_model",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from coe.contracts import Decision, Excluded, Features, PoolView, Ranked, Reason
 from coe.engine._guard import Guard
-from coe.errors import CoeError, ExpertUnavailable, ModelNotFound, NoEligibleExpert
+from coe.errors import CoeError, ExpertUnavailable, InvalidRequest, ModelNotFound, NoEligibleExpert
 from coe.pool import eligible
 
 
@@ -40,6 +40,16 @@ def unknown_model(name: str, routers: Iterable[str], experts: Iterable[str]) -> 
     known = ", ".join(f"`{each}`" for each in experts)
     hint = f"Ask for {virtual} to let coe choose, or for an expert: {known}."
     return ModelNotFound(f"No model is called `{name}`.", param="model", hint=hint)
+
+
+def choose_one(model: str, able: Iterable[str]) -> InvalidRequest:
+    """The error for a virtual model where several experts could be meant, and what they say differs."""
+    names = ", ".join(f"`{each}`" for each in able)
+    return InvalidRequest(
+        f"`{model}` stands for several experts that can do this, and their answers cannot be compared.",
+        param="model",
+        hint=f"Name one of them: {names}.",
+    )
 
 
 def _nobody(excluded: tuple[Excluded, ...]) -> CoeError:

@@ -11,12 +11,13 @@ from typing import Protocol
 
 from coe.breaker import Breaker
 from coe.cache import DecisionStore, Source, decision_key
-from coe.contracts import Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
-from coe.engine._candidates import candidates, requested, unknown_model
+from coe.contracts import Card, Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
+from coe.engine._candidates import candidates, choose_one, requested, unknown_model
 from coe.engine._features import extract_features
 from coe.engine._guard import Guard
 from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Trail
 from coe.engine._retries import RetryBudget
+from coe.engine._work import Work
 from coe.errors import (
     CoeError,
     ExpertBusy,
@@ -99,12 +100,18 @@ class Engine:
         self._sessions: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def route(
-        self, request: ChatRequest, tenant: str, session: str | None = None, guard: Guard | None = None
+        self,
+        request: ChatRequest,
+        tenant: str,
+        session: str | None = None,
+        guard: Guard | None = None,
+        work: Work | None = None,
     ) -> Routed:
         """Decide who should answer; calls no expert.
 
         Raises:
             CoeError: what the `guard` raises.
+            InvalidRequest: the caller must say which expert shall do the `work`.
             ModelNotFound: neither a virtual model nor an expert.
             NoEligibleExpert: no expert can serve the request.
             ExpertUnavailable: those that could keep failing.
@@ -113,15 +120,19 @@ class Engine:
         model = request.body.model
         key = (tenant, session) if session else None
         features = extract_features(request.body, self._sessions.get(key) if key else None)
+        if work is not None:
+            features = work.adapted(features, self._cards(model))
         if guard is not None:
             asked = self._clock()
-            await guard.enter(request.body, features)
+            await guard.enter(request.body, features if work is None else work.reckoned(features))
             # It may wait for Redis, and that is not routing.
             started += self._clock() - asked
         binding = self.routers.get(model)
         outcome: CacheOutcome = "off"
         if binding is None:
             decision = self._requested(model, features, guard)
+        elif work is not None and not work.by_content:
+            decision = self._only(model, binding, features, guard)
         else:
             view, excluded = candidates(features, self.pool.view(binding.experts), guard)
             decision, outcome = await self._decide(model, binding, features, view, tenant)
@@ -142,18 +153,20 @@ class Engine:
         session: str | None = None,
         trail: Trail | None = None,
         guard: Guard | None = None,
+        work: Work | None = None,
     ) -> Served:
         """Route, then ask the ranked experts in turn until one begins to answer.
 
         `trail` is filled in on the way; what it holds stays when this raises or is cancelled. The `guard` is
-        asked about every expert, those to fall back on too.
+        asked about every expert, those to fall back on too. `work` is what to ask for when it is no chat;
+        `request` is the chat that stands for it then.
 
         Raises:
             CoeError: what `route` raises, or the last expert's error when all that may be asked have failed.
         """
         trail = trail or Trail()
         attempts = trail.attempts
-        trail.routed = routed = await self.route(request, context.tenant, session, guard)
+        trail.routed = routed = await self.route(request, context.tenant, session, guard, work)
         last: CoeError | None = None
         asked = 0
         if self.retries is not None:
@@ -171,7 +184,7 @@ class Engine:
                 last = last or refused
                 continue
             try:
-                reply, chunks = await self._ask(member, request, context)
+                reply, chunks = await self._ask(member, request, context, work)
             except asyncio.CancelledError:
                 attempts.append(Attempt(member.name, "cancelled", self._clock() - started))
                 raise
@@ -268,6 +281,25 @@ class Engine:
         candidates(features, self.pool.view((name,)), guard)
         return requested(name)
 
+    def _only(self, name: str, binding: RouterBinding, features: Features, guard: Guard | None) -> Decision:
+        """The only expert that can do it: no router could say which of several is meant."""
+        view = self.pool.view(binding.experts)
+        able = [each for each, state in view.experts.items() if features.required <= state.card.capabilities]
+        if len(able) > 1:
+            raise choose_one(name, able)
+        _, excluded = candidates(features, view, guard)
+        return Decision(
+            expert=able[0], ranked=(Ranked(able[0]),), reason=Reason.ONLY_ELIGIBLE, excluded=excluded
+        )
+
+    def _cards(self, model: str) -> list[Card]:
+        """Cards of those who may be asked."""
+        binding = self.routers.get(model)
+        if binding is None and model not in self.pool.members:
+            return []
+        view = self.pool.view((model,) if binding is None else binding.experts)
+        return [state.card for state in view.experts.values()]
+
     def _remember(self, key: tuple[str, str], expert: str) -> None:
         self._sessions[key] = expert
         self._sessions.move_to_end(key)
@@ -277,7 +309,7 @@ class Engine:
     # --- asking ---
 
     async def _ask(
-        self, member: Member, request: ChatRequest, context: Context
+        self, member: Member, request: ChatRequest, context: Context, work: Work | None
     ) -> tuple[Reply, AsyncGenerator[bytes, None] | None]:
         """Ask one expert, up to the first byte of its answer; its breaker learns how it went."""
         name = member.name
@@ -285,7 +317,10 @@ class Engine:
         streaming = False
         try:
             async with asyncio.timeout(max(context.remaining_s(), 0)):
-                reply = await member.expert.complete(request, context)
+                if work is None:
+                    reply = await member.expert.complete(request, context)
+                else:
+                    reply = await work.ask(member.expert, context)
                 if reply.chunks is None:
                     if reply.body is None:
                         raise ExpertProtocolError(f"`{name}` answered nothing.", expert=name)

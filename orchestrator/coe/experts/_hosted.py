@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import msgspec
 from pydantic import SecretStr
 
@@ -9,7 +12,13 @@ from coe.contracts import Card, Context, Expert, Reply
 from coe.errors import ExpertUnavailable
 from coe.experts._http import Broken, HttpClient
 from coe.experts._openai import OpenAIExpert, OpenAISettings
-from coe.wire import ChatRequest
+from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 _PATIENCE_S = 3600.0  # only the request's deadline counts, and the host's own limits
 
@@ -62,13 +71,31 @@ class HostedExpert:
 
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Ask the host. Raises `ExpertError`s."""
+        return await self._told(self._remote.complete(request, context))
+
+    async def complete_prompt(self, request: PromptRequest, context: Context) -> Reply:
+        """Ask the host. Raises `ExpertError`s."""
+        return await self._told(self._remote.complete_prompt(request, context))
+
+    async def embeddings(self, request: EmbeddingRequest, context: Context) -> Reply:
+        """Ask the host. Raises `ExpertError`s."""
+        return await self._told(self._remote.embeddings(request, context))
+
+    async def score(
+        self, chats: Sequence[Sequence[Mapping[str, Any]]], context: Context
+    ) -> NDArray[np.float32]:
+        """Ask the host, which takes whole chats. Raises `ExpertError`s."""
+        return await self._told(self._remote.scored({"chats": chats}, len(chats), context))
+
+    async def _told(self, answer: Awaitable[T]) -> T:
+        """What the host answers; it is as awake as that says."""
         try:
-            reply = await self._remote.complete(request, context)
+            answered = await answer
         except ExpertUnavailable:
             self.awake = False
             raise
         self.awake = True
-        return reply
+        return answered
 
     async def aclose(self) -> None:
         """Close the connections to the host; what it runs goes on."""

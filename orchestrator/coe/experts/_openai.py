@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, Field, PositiveFloat, SecretStr
@@ -18,7 +18,13 @@ from coe.errors import (
     ExpertUnavailable,
 )
 from coe.experts._http import Broken, HttpClient, Response, Silent
-from coe.wire import ChatRequest, Usage
+from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest, Usage
+
+if TYPE_CHECKING:
+    from types import CoroutineType
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_FIRST_EVENT_BYTES = 1024 * 1024
@@ -53,6 +59,22 @@ class _Completion(msgspec.Struct):
     usage: Usage | None = None
 
 
+class _List(msgspec.Struct):
+    """Just enough of a list of embeddings to know that it is one."""
+
+    data: list[msgspec.Raw]
+    usage: Usage | None = None
+
+
+class _Score(msgspec.Struct):
+    index: int
+    score: float
+
+
+class _Scores(msgspec.Struct):
+    data: list[_Score]
+
+
 class _ErrorBody(msgspec.Struct):
     error: dict[str, Any] | str | None = None
     message: str | None = None
@@ -60,6 +82,8 @@ class _ErrorBody(msgspec.Struct):
 
 
 _completion = msgspec.json.Decoder(_Completion)
+_list = msgspec.json.Decoder(_List)
+_scores = msgspec.json.Decoder(_Scores)
 _error_body = msgspec.json.Decoder(_ErrorBody)
 
 
@@ -83,20 +107,77 @@ class OpenAIExpert:
         """Its declared facts."""
         return self._card
 
-    async def complete(self, request: ChatRequest, context: Context) -> Reply:
+    # The next two hand the coroutine on: one that only waits for another would cost every request.
+
+    def complete(self, request: ChatRequest, context: Context) -> CoroutineType[Any, Any, Reply]:
         """POST the payload with the server's own model name. Raises `ExpertError`s."""
-        streamed = bool(request.body.stream)
-        body = msgspec.json.encode({**request.payload, "model": self._model})
+        return self._answered("/chat/completions", request.payload, bool(request.body.stream), context)
+
+    def complete_prompt(self, request: PromptRequest, context: Context) -> CoroutineType[Any, Any, Reply]:
+        """The same for a bare prompt. For servers that have such an endpoint: those whose card says so."""
+        return self._answered("/completions", request.payload, bool(request.body.stream), context)
+
+    async def embeddings(self, request: EmbeddingRequest, context: Context) -> Reply:
+        """POST the texts. Raises `ExpertError`s."""
+        body = await self._posted("/embeddings", request.payload, context)
+        try:
+            return Reply(body=body, usage=_list.decode(body).usage)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._nonsense(f"a body that is no list of embeddings ({error})") from error
+
+    async def score(
+        self, chats: Sequence[Sequence[Mapping[str, Any]]], context: Context
+    ) -> NDArray[np.float32]:
+        """POST questions and answers to `/score`, as vLLM has it. Raises `ExpertError`s.
+
+        `ExpertRejected` for a chat that is more than one question and its answer.
+        """
+        for chat in chats:
+            if [message.get("role") for message in chat] != ["user", "assistant"]:
+                raise ExpertRejected(
+                    f"`{self._card.name}` scores one question and its answer, not longer chats.",
+                    status=400,
+                    expert=self._card.name,
+                    param="chats",
+                )
+        texts = {f"text_{side + 1}": [chat[side]["content"] for chat in chats] for side in (0, 1)}
+        return await self.scored(texts, len(chats), context)
+
+    async def scored(self, payload: dict[str, Any], count: int, context: Context) -> NDArray[np.float32]:
+        """POST this to `/score`: float32[count]. Raises `ExpertError`s."""
+        import numpy as np  # Late: who only chats need not have it in memory.
+
+        if not count:
+            return np.zeros(0, np.float32)
+        body = await self._posted("/score", payload, context)
+        try:
+            found = {each.index: each.score for each in _scores.decode(body).data}
+            return np.array([found[index] for index in range(count)], dtype=np.float32)
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+            raise self._nonsense("a body without a score for each text") from error
+
+    async def _answered(self, path: str, payload: dict[str, Any], streamed: bool, context: Context) -> Reply:
+        body = msgspec.json.encode({**payload, "model": self._model})
         trace = f"traceparent: {context.traceparent}\r\n" if context.traceparent else ""
         try:
-            response = await self._client.post(
-                "/chat/completions", body, timeout_s=self._patience_s(context), headers=trace
-            )
+            response = await self._client.post(path, body, timeout_s=self._patience_s(context), headers=trace)
             if response.status != 200:
                 raise await self._refusal(response, context)
             if not streamed:
                 return self._whole(await response.read(MAX_REPLY_BYTES, context.remaining_s()))
             return await self._stream(response)
+        except (Broken, OSError) as error:
+            raise self._failure(error) from error
+
+    async def _posted(self, path: str, payload: dict[str, Any], context: Context) -> bytes:
+        """The body of a 200."""
+        body = msgspec.json.encode({**payload, "model": self._model})
+        trace = f"traceparent: {context.traceparent}\r\n" if context.traceparent else ""
+        try:
+            response = await self._client.post(path, body, timeout_s=self._patience_s(context), headers=trace)
+            if response.status != 200:
+                raise await self._refusal(response, context)
+            return await response.read(MAX_REPLY_BYTES, context.remaining_s())
         except (Broken, OSError) as error:
             raise self._failure(error) from error
 

@@ -59,6 +59,8 @@ def _card(name: str, settings: PromptSettings, base: Card) -> Card:
         base,
         name=name,
         kind="prompt",
+        # A prompt is a chat: what else the base can do is not the prompt's.
+        capabilities=base.capabilities - {"complete", "embed", "score"},
         context_window=None if window is None else max(1, window - own_tokens),
         description=f"A prompt on `{settings.base}`.",
     )

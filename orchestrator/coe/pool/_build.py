@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from coe.breaker import Breaker
 from coe.config import CardConfig, Config, ExpertConfig, PluginSettings
-from coe.contracts import Card, DecisionCache, Embedder, Expert, Plugin, Router
+from coe.contracts import Capability, Card, DecisionCache, Embedder, Expert, Plugin, Router
 from coe.errors import ConfigError
 from coe.pool._gate import Gate
 from coe.pool._limited import limited
@@ -117,6 +117,7 @@ class Builder:
             expert: Expert = self._create("coe.experts", name, config, config.card, f"experts.{name}")
         finally:
             self._path.pop()
+        _refuse_empty_promises(name, expert)
         if self._stand_in is not None and self._registry.plugin("coe.experts", config.kind).shared:
             # Whoever runs it holds it to its limit.
             expert = self._stand_in(expert)
@@ -171,6 +172,24 @@ class Builder:
             key = ".".join((where, *map(str, first["loc"])))
             raise ConfigError(f"{key}: {first['msg']}.") from None
         return plugin.create(name, settings, _Build(self, card))
+
+
+_METHODS: Mapping[Capability, str] = {
+    "chat": "complete",
+    "complete": "complete_prompt",
+    "embed": "embeddings",
+    "score": "score",
+}
+"""What an expert must have to do what its card says."""
+
+
+def _refuse_empty_promises(name: str, expert: Expert) -> None:
+    """Refuse a card that says more than the expert's kind can do. Raises `ConfigError`."""
+    for capability, method in _METHODS.items():
+        if capability in expert.card.capabilities and not hasattr(expert, method):
+            raise ConfigError(
+                f"experts.{name}.card.capabilities: {type(expert).__name__} cannot do `{capability}`."
+            )
 
 
 def _recipe(config: ExpertConfig) -> tuple[object, ...]:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-from coe.contracts import Card, Context, Expert, Reply, Startable
+from coe.contracts import (
+    Card,
+    Context,
+    EmbeddingExpert,
+    Expert,
+    PromptCompleter,
+    Reply,
+    RewardExpert,
+    Startable,
+)
 from coe.errors import ExpertBusy
 from coe.pool._gate import Gate
-from coe.wire import ChatRequest
+from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RETRY_AFTER_S = 1.0
 _BEFORE_S = 0.005
@@ -40,15 +54,8 @@ class _Limited:
 
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Answer. Raises `ExpertBusy`, and what the expert raises."""
-        gate = self._gate
-        if not await gate.enter(context.remaining_s() - _BEFORE_S):
-            name = self.inner.card.name
-            raise ExpertBusy(
-                f"`{name}` is busy: {gate.limit} requests at once, {gate.queue} waiting.",
-                expert=name,
-                retry_after_s=RETRY_AFTER_S,
-            )
-        held = True
+        await self._enter(context)
+        gate, held = self._gate, True
         try:
             reply = await self.inner.complete(request, context)
             if reply.chunks is not None:
@@ -59,9 +66,53 @@ class _Limited:
             if held:
                 gate.leave()
 
+    # What not every expert can do is asked only of those whose card says so.
+
+    async def complete_prompt(self, request: PromptRequest, context: Context) -> Reply:
+        """As `complete`."""
+        await self._enter(context)
+        held = True
+        try:
+            reply = await cast("PromptCompleter", self.inner).complete_prompt(request, context)
+            if reply.chunks is not None:
+                reply.chunks = self._to_the_end(reply.chunks)
+                held = False
+            return reply
+        finally:
+            if held:
+                self._gate.leave()
+
+    async def embeddings(self, request: EmbeddingRequest, context: Context) -> Reply:
+        """Embed. Raises `ExpertBusy`, and what the expert raises."""
+        await self._enter(context)
+        try:
+            return await cast("EmbeddingExpert", self.inner).embeddings(request, context)
+        finally:
+            self._gate.leave()
+
+    async def score(
+        self, chats: Sequence[Sequence[Mapping[str, Any]]], context: Context
+    ) -> NDArray[np.float32]:
+        """Score. Raises `ExpertBusy`, and what the expert raises."""
+        await self._enter(context)
+        try:
+            return await cast("RewardExpert", self.inner).score(chats, context)
+        finally:
+            self._gate.leave()
+
     async def aclose(self) -> None:
         """Free what the expert holds."""
         await self.inner.aclose()
+
+    async def _enter(self, context: Context) -> None:
+        gate = self._gate
+        if not await gate.enter(context.remaining_s() - _BEFORE_S):
+            name = self.inner.card.name
+            raise ExpertBusy(
+                f"`{name}` is busy: {gate.limit} requests at once, {gate.queue} waiting.",
+                expert=name,
+                retry_after_s=RETRY_AFTER_S,
+            )
 
     async def _to_the_end(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
         try:
