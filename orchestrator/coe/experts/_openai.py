@@ -30,6 +30,8 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_FIRST_EVENT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _DONE_TAIL_BYTES = 32
+_ERROR_EVENT = b'{"error"'
+"""How the data of an error event begins. Within a JSON string the quotes would be escaped."""
 
 
 class OpenAISettings(BaseModel):
@@ -42,6 +44,10 @@ class OpenAISettings(BaseModel):
     connect_timeout_s: PositiveFloat = Field(default=5, description="For a new connection.")
     first_byte_timeout_s: PositiveFloat = Field(default=300, description="Until the answer begins.")
     idle_timeout_s: PositiveFloat = Field(default=120, description="Longest silence within a stream.")
+    stream_options: bool = Field(
+        default=True,
+        description="False for a server that refuses `stream_options`: what its streams use is estimated.",
+    )
 
 
 def create_openai(name: str, settings: OpenAISettings, build: Build) -> OpenAIExpert:
@@ -157,7 +163,10 @@ class OpenAIExpert:
             raise self._nonsense("a body without a score for each text") from error
 
     async def _answered(self, path: str, payload: dict[str, Any], streamed: bool, context: Context) -> Reply:
-        body = msgspec.json.encode({**payload, "model": self._model})
+        sent = {**payload, "model": self._model}
+        if not self._settings.stream_options:
+            sent.pop("stream_options", None)
+        body = msgspec.json.encode(sent)
         trace = f"traceparent: {context.traceparent}\r\n" if context.traceparent else ""
         try:
             response = await self._client.post(path, body, timeout_s=self._patience_s(context), headers=trace)
@@ -218,11 +227,13 @@ class OpenAIExpert:
                 raise self._nonsense("a stream without an event in its first megabyte")
         else:
             raise self._nonsense("a stream that ended before its first event")
-        if refused := _stream_error(first[: _event_end(first)]):
+        event = first[: _event_end(first)]
+        if _ERROR_EVENT in event:
             await pieces.aclose()
-            raise ExpertUnavailable(
-                f"`{self._card.name}` failed: {self._clean(refused)}", expert=self._card.name
-            )
+            raise self._failed(event)
+        if not _may_begin(event):
+            await pieces.aclose()
+            raise self._nonsense("a stream whose first event is no chat completion chunk")
         reply = Reply()
         reply.chunks = self._forward(first, pieces, reply)
         return reply
@@ -230,13 +241,22 @@ class OpenAIExpert:
     async def _forward(
         self, first: bytes, pieces: AsyncGenerator[bytes, None], reply: Reply
     ) -> AsyncGenerator[bytes, None]:
-        """Pass the stream on as it comes; only its end is looked at, for `[DONE]` and the usage."""
+        """Pass the stream on as it comes, up to an error event; its end is read for `[DONE]` and the usage."""
         before, last = b"", first
         try:
-            yield first
-            async for piece in pieces:
-                before, last = last, piece
-                yield piece
+            if _ERROR_EVENT not in first:
+                yield first
+                async for piece in pieces:
+                    before, last = last, piece
+                    if _ERROR_EVENT in piece:
+                        break
+                    yield piece
+            if _ERROR_EVENT in last:
+                # Servers differ in what follows, even `[DONE]`; what failed must not look complete.
+                at = max(last.rfind(b"data:", 0, last.find(_ERROR_EVENT)), 0)
+                if at:
+                    yield last[:at]
+                raise self._failed(last[at:])
         except Broken as error:
             raise self._failure(error) from error
         finally:
@@ -273,6 +293,12 @@ class OpenAIExpert:
             return ExpertTimeout(f"`{name}` did not answer in time.", expert=name)
         return ExpertUnavailable(f"`{name}` cannot be reached: {error}.", expert=name)
 
+    def _failed(self, event: bytes) -> ExpertUnavailable:
+        """The error for an error event of a stream."""
+        data = event.partition(b"data:")[2].partition(b"\n")[0].strip()
+        message, name = self._clean(_error_message(data)[0]), self._card.name
+        return ExpertUnavailable(f"`{name}` failed: {message}", expert=name)
+
     def _nonsense(self, what: str) -> ExpertProtocolError:
         return ExpertProtocolError(f"`{self._card.name}` answered {what}.", expert=self._card.name)
 
@@ -287,12 +313,16 @@ def _event_end(data: bytes) -> int:
     return min(ends, default=-1)
 
 
-def _stream_error(event: bytes) -> str:
-    """The message of an error sent as the first event; empty when it is none."""
+def _may_begin(event: bytes) -> bool:
+    """Whether a stream may begin with this: a chunk, a comment, `[DONE]`."""
     data = event.partition(b"data:")[2].strip()
-    if not data.startswith(b'{"error"'):
-        return ""
-    return _error_message(data)[0]
+    if not data or data == b"[DONE]":
+        return True
+    try:
+        _completion.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _stream_usage(tail: bytes) -> Usage | None:

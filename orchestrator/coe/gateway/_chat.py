@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -12,8 +13,8 @@ import msgspec
 
 from coe.config import ServerConfig
 from coe.contracts import Context
-from coe.engine import Engine, Served, coe_object, explanation
-from coe.errors import CoeError, ExpertProtocolError, InvalidRequest
+from coe.engine import Engine, Served, Work, coe_object, explanation
+from coe.errors import CoeError, ExpertProtocolError, ExpertTimeout, InvalidRequest
 from coe.gateway._asgi import (
     EVENT_STREAM,
     JSON,
@@ -27,11 +28,15 @@ from coe.gateway._asgi import (
 from coe.gateway._caller import caller, limit_headers
 from coe.gateway._envelope import error_frame
 from coe.gateway._facts import annotate, annotate_first_event, routing_headers
+from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
 from coe.gateway._note import Note
 from coe.journal import Journal
 from coe.tenants import TenantGuard, Tenants
 from coe.wire import chat_request, parse_chat
+
+Parse = Callable[[bytes, frozenset[str]], Work]
+"""From a body, and the fields that pass unread, to what is asked for."""
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_SESSION_BYTES = 256
@@ -102,11 +107,29 @@ class ChatHandler:
         with Note(self._journal, self._clock, self._new_id(), tenant) as note:
             return await self._complete(scope, receive, send, note, guard)
 
+    def other(self, endpoint: str, parse: Parse) -> Handler:
+        """A handler for another endpoint, whose bodies `parse` reads."""
+
+        async def handle(scope: Scope, receive: Receive, send: Send) -> int:
+            tenant, guard = caller(scope, self._tenants)
+            with Note(self._journal, self._clock, self._new_id(), tenant) as note:
+                note.endpoint = endpoint
+                return await self._complete(scope, receive, send, note, guard, parse)
+
+        return handle
+
     async def _complete(
-        self, scope: Scope, receive: Receive, send: Send, note: Note, guard: TenantGuard | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        note: Note,
+        guard: TenantGuard | None,
+        parse: Parse | None = None,
     ) -> int:
         raw = await read_body(scope, receive, self._max_body_bytes)
-        note.request = request = parse_chat(raw, self._extra_fields)
+        work = None if parse is None else parse(raw, self._extra_fields)
+        note.request = request = parse_chat(raw, self._extra_fields) if work is None else work.request
         control = read_control(scope)
         note.session = control.session
         context = Context(
@@ -117,20 +140,21 @@ class ChatHandler:
             traceparent=control.traceparent,
         )
         with CancelOnDisconnect(receive):
-            served = await self._engine.complete(request, context, control.session, note.trail, guard)
+            served = await self._engine.complete(request, context, control.session, note.trail, guard, work)
             note.served = served
             facts = coe_object(context.request_id, served, explain=control.explain)
             headers = routing_headers(context.request_id, served.routed, served.card, served.fallback_from)
             headers += limit_headers(guard)
             if served.chunks is not None:
                 async with aclosing(served.chunks):
-                    await self._stream(send, served.chunks, served.card.name, facts, headers, note)
+                    await self._stream(send, served.chunks, served.card.name, facts, headers, note, context)
             else:
                 body = self._annotated(served, facts)
                 note.first_byte()
                 await respond(send, 200, body, (JSON, *headers))
                 note.sent_bytes = len(body)
-        self._metrics.used(served.card.name, served.reply.usage)
+        if not served.reply.estimated:
+            self._metrics.used(served.card.name, served.reply.usage)
         return 200
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -163,6 +187,7 @@ class ChatHandler:
         facts: dict[str, Any],
         headers: list[tuple[bytes, bytes]],
         note: Note,
+        context: Context,
     ) -> None:
         """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
         # It is there, so nothing can be cancelled yet. Generators that never began would not clean up.
@@ -173,14 +198,19 @@ class ChatHandler:
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)
-            await send({"type": "http.response.body", "body": first, "more_body": True})
-            note.first_byte()
-            count, size = 1, len(first)
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                count += 1
-                size += len(chunk)
+            async with asyncio.timeout(max(context.remaining_s(), 0)):
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+                note.first_byte()
+                count, size = 1, len(first)
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    count += 1
+                    size += len(chunk)
             last = b""
+        except TimeoutError:
+            error = ExpertTimeout(f"`{expert}` did not finish within the deadline.", expert=expert)
+            note.error = error.code
+            last = error_frame(error)
         except CoeError as error:
             note.error = error.code
             last = error_frame(error)

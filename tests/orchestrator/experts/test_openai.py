@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -98,6 +99,7 @@ def test_a_failure_before_the_first_byte_is_an_error_of_its_kind(
         (Fault.STALL, False, ExpertTimeout),
         (Fault.HUGE_BODY, False, ExpertUnavailable),
         (Fault.MALFORMED, False, ExpertProtocolError),
+        (Fault.MALFORMED, True, ExpertProtocolError),
         (Fault.WRONG_CONTENT_TYPE, False, ExpertProtocolError),
         (Fault.WRONG_CONTENT_TYPE, True, ExpertProtocolError),
         (Fault.RESET_MID_BODY, True, ExpertUnavailable),
@@ -114,6 +116,46 @@ def test_a_failure_within_the_body_is_never_taken_for_an_answer(
             await answer(expert, "several words to stream", stream=stream, timeout_s=2)
 
     run(scenario, fault, idle_timeout_s=0.3)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_an_error_event_ends_a_stream_whatever_follows_it(pieces: int) -> None:
+    chunk = b'data: {"choices": [{"delta": {"content": "half {\\"error\\" of it"}}]}\n\n'
+    error = b'data: {"error": {"message": "out of memory, key sk-secret"}}\n\n'
+    sent = [chunk, error, b"data: [DONE]\n\n"]
+    sent = [b"".join(sent[: 4 - pieces]), *sent[4 - pieces :]]
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        with contextlib.suppress(ConnectionError):
+            for piece in (head, *sent):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            writer.close()
+            await writer.wait_closed()
+        left.set()
+
+    left = asyncio.Event()
+
+    async def main() -> None:
+        async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            given = {"base_url": f"http://127.0.0.1:{port}/v1", "model": "m", "api_key": "sk-secret"}
+            expert = create_openai("e", OpenAISettings.model_validate(given), build())
+            reply = await expert.complete(chat("x", stream=True), context(timeout_s=20))
+            got = b""
+            assert reply.chunks is not None
+            with pytest.raises(ExpertUnavailable) as caught:  # noqa: PT012  (what came before it counts)
+                async for piece in reply.chunks:
+                    got += piece
+            assert got == chunk
+            assert str(caught.value) == "`e` failed: out of memory, key ***"
+            await expert.aclose()
+            await left.wait()
+
+    asyncio.run(main())
 
 
 def test_a_refused_connection_is_unavailable() -> None:

@@ -193,6 +193,19 @@ def test_when_nobody_answers_the_last_error_is_told(
         assert int(response.headers["retry-after"]) >= 1
 
 
+def test_a_stream_that_never_ends_is_ended_at_the_deadline(start: Start) -> None:
+    with FakeUpstream(Fault.ENDLESS) as upstream:
+        gateway = start(
+            f"experts: {{a: {{kind: openai, base_url: '{upstream.base_url}', model: a}}}}\n"
+            "routers: {auto: {kind: first}}\nserver: {request_timeout_s: 0.3}\n"
+        )
+        answer = gateway.chat("x", stream=True)
+        upstream.run(upstream.wait_cancelled(1))
+        *_, last = events(answer.content)
+        assert json.loads(last)["error"]["code"] == "expert_timeout"
+        assert b"[DONE]" not in answer.content
+
+
 def test_a_failure_after_the_first_byte_is_an_error_frame_without_done(start: Start) -> None:
     with FakeUpstream(Fault.RESET_MID_BODY) as upstream:
         response = start(behind(upstream, "a", "b")).chat("several words of an answer", stream=True)
