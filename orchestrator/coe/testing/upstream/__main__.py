@@ -29,6 +29,7 @@ def main() -> None:
         "--model", action="append", default=[], help="a name for GET /v1/models; may be repeated"
     )
     parser.add_argument("--delay-ms", type=float, default=50, help="for the faults that are slow")
+    parser.add_argument("--huge-bytes", type=int, default=64_000_000, help="for huge-body")
     arguments = parser.parse_args()
     upstream = FakeUpstream(
         arguments.fault,
@@ -37,6 +38,7 @@ def main() -> None:
         answer=arguments.answer,
         models=arguments.model or ("fake",),
         delay_s=arguments.delay_ms / 1000,
+        huge_bytes=arguments.huge_bytes,
         port=arguments.port,
         keep=0,
     )
