@@ -17,6 +17,7 @@ from coe.engine._features import extract_features
 from coe.engine._guard import Guard
 from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Trail
 from coe.engine._retries import RetryBudget
+from coe.engine._usage import with_usage
 from coe.engine._work import Work
 from coe.errors import (
     CoeError,
@@ -167,6 +168,9 @@ class Engine:
         trail = trail or Trail()
         attempts = trail.attempts
         trail.routed = routed = await self.route(request, context.tenant, session, guard, work)
+        if guard is not None and guard.wants_usage(request.body):
+            request = with_usage(request)
+            work = work and work.with_usage(request)
         last: CoeError | None = None
         asked = 0
         if self.retries is not None:

@@ -24,6 +24,13 @@ class Guard(Protocol):
         """
         ...
 
+    def wants_usage(self, body: ChatBody) -> bool:
+        """Whether the answer must say what it used though the caller does not ask.
+
+        Experts are asked for it then, and `answered` takes it out of the stream again.
+        """
+        ...
+
     async def admit(self, card: Card) -> CoeError | None:
         """An expert is about to be asked, the chosen one or one to fall back on. Returns why it may not be.
 

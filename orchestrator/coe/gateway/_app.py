@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
 from coe import __version__
-from coe.engine import model_infos
+from coe.engine import model_infos, parse_embedding, parse_prompt, parse_rerank, parse_score
 from coe.errors import CoeError
 from coe.gateway._admin import Admin, Reload
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
 from coe.gateway._built import Built
 from coe.gateway._caller import caller
-from coe.gateway._chat import ChatHandler
+from coe.gateway._chat import ChatHandler, Parse
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Handler, Paths
 from coe.gateway._metrics import Metrics
@@ -22,6 +22,13 @@ from coe.gateway._openapi import document
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
 _log = logging.getLogger("coe.gateway")
+
+_OTHERS: Mapping[str, Parse] = {
+    "/v1/completions": parse_prompt,
+    "/v1/embeddings": parse_embedding,
+    "/v1/score": parse_score,
+    "/v1/rerank": parse_rerank,
+}
 
 
 class Gateway:
@@ -67,6 +74,7 @@ class Gateway:
         paths: dict[str, dict[str, Handler]] = {
             "/v1/chat/completions": {"POST": chat.complete},
             "/v1/route": {"POST": chat.route},
+            **{path: {"POST": chat.other(path, parse)} for path, parse in _OTHERS.items()},
             "/v1/models": {"GET": self._models},
             "/health/live": {"GET": self._live},
             "/health/ready": {"GET": self._ready},

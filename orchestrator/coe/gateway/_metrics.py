@@ -130,7 +130,7 @@ class Metrics:
         self._seconds[(path,)].observe(seconds)
 
     def used(self, expert: str, usage: Usage | None) -> None:
-        """Tokens of one answer."""
+        """Tokens of one answer, as the expert reported them."""
         if usage is not None:
             self._tokens[expert, "prompt"].inc(usage.prompt_tokens)
             self._tokens[expert, "completion"].inc(usage.completion_tokens)

@@ -30,6 +30,7 @@ class Note(msgspec.Struct, gc=False):
         request_id: the decision id.
         tenant, session, request, served: facts for the record, set as they become known.
         trail: for the engine to fill in.
+        endpoint: where the request came in, when it is no chat.
         error: code of an error that was sent within the answer.
         sent_chunks, sent_bytes: how much of the answer went out.
         started, first_byte_at: seconds of `clock`.
@@ -44,6 +45,7 @@ class Note(msgspec.Struct, gc=False):
     request: ChatRequest | None = None
     served: Served | None = None
     trail: Trail = msgspec.field(default_factory=Trail)
+    endpoint: str | None = None
     error: str | None = None
     sent_chunks: int = 0
     sent_bytes: int = 0
@@ -74,6 +76,7 @@ class Note(msgspec.Struct, gc=False):
         total_us = int((self.clock() - self.started) * 1e6)
         record = Record(id=self.request_id, time=self.arrived, status=status, total_us=total_us)
         record.error = code
+        record.endpoint = self.endpoint
         record.tenant = self.tenant
         record.sent_chunks = self.sent_chunks
         record.sent_bytes = self.sent_bytes
@@ -95,6 +98,7 @@ class Note(msgspec.Struct, gc=False):
             if (usage := served.reply.usage) is not None:
                 record.prompt_tokens = usage.prompt_tokens
                 record.completion_tokens = usage.completion_tokens
+                record.estimated = served.reply.estimated
         if self.first_byte_at is not None:
             record.first_byte_us = int((self.first_byte_at - self.started) * 1e6)
         return record

@@ -17,6 +17,7 @@ _COUNTERS = {
     "requests": "Requests with a valid key.",
     "rate_limited": "Requests refused by limits per minute.",
     "budget_exceeded": "Requests refused for want of money or of the share of strong experts.",
+    "estimated": "Answers whose tokens were estimated: the expert reported none.",
     "stepped_down": "Requests for which an expert was left out, for the same want.",
 }
 

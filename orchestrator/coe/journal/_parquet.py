@@ -100,5 +100,7 @@ def _schema(arrow: Any) -> Any:
         "first_byte_us": integer,
         "total_us": integer,
         "prompt": text,
+        "endpoint": text,
+        "estimated": arrow.bool_(),
     }
     return arrow.schema(list(types.items()))

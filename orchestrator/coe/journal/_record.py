@@ -68,6 +68,8 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
         cost_usd: as the expert reported it, else tokens times the card's prices.
         first_byte_us, total_us: from the arrival to the first byte and to the end of the answer.
         prompt: the last user turn, only with `journal.prompts`, at most 32,768 characters.
+        endpoint: where it came in: None for /v1/chat/completions, else the path.
+        estimated: whether the tokens are coe's estimate, because the expert reported none.
     """
 
     id: str
@@ -100,6 +102,8 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     first_byte_us: int | None = None
     total_us: int
     prompt: str | None = None
+    endpoint: str | None = None
+    estimated: bool | None = None
 
 
 encode = msgspec.json.Encoder().encode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 
-from coe.contracts import Card, Excluded, Features, PoolView, Reply
+from coe.contracts import Capability, Card, Excluded, Features, PoolView, Reply
 from coe.errors import BudgetExceeded, ExpertError, ExpertTimeout, ModelNotFound, RateLimited
 from coe.pool import narrow
 from coe.tenants._account import UNPRICED, Account, Reservation, too_dear
@@ -12,10 +12,13 @@ from coe.tenants._counters import Counters
 from coe.tenants._levels import Levels
 from coe.tenants._limits import NANO
 from coe.tenants._policy import cost_nano
-from coe.wire import ChatBody
+from coe.tenants._usage import UsageFilter
+from coe.wire import ChatBody, Usage
 
 ASSUMED_COMPLETION_TOKENS = 512
 """What a completion is reckoned as, for the budget, when the request does not limit it."""
+_ANSWERS_NOTHING: frozenset[Capability] = frozenset({"embed", "score"})
+"""What is asked for that has no completion."""
 _MOST_TOKENS = 1_000_000_000
 """No request is reckoned as more: numbers that a caller chooses must not overflow ours."""
 
@@ -35,6 +38,7 @@ class TenantGuard:
         "_asked",
         "_completion_tokens",
         "_counters",
+        "_hides_usage",
         "_levels",
         "_prompt_tokens",
         "_reservation",
@@ -51,7 +55,7 @@ class TenantGuard:
         self._room = True
         self._prompt_tokens = self._completion_tokens = self._reserved_tokens = 0
         self._reservation: Reservation | None = None
-        self._asked = self._strong_given = False
+        self._asked = self._strong_given = self._hides_usage = False
 
     async def enter(self, body: ChatBody, features: Features) -> None:
         """Count the request against the limits per minute.
@@ -67,7 +71,8 @@ class TenantGuard:
         wanted = body.max_completion_tokens or body.max_tokens or 0
         self._prompt_tokens = _bounded(features.tokens - wanted)
         choices = max(body.n or 1, 1)
-        self._completion_tokens = _bounded((max(wanted, 0) or ASSUMED_COMPLETION_TOKENS) * choices)
+        if features.required.isdisjoint(_ANSWERS_NOTHING):
+            self._completion_tokens = _bounded((max(wanted, 0) or ASSUMED_COMPLETION_TOKENS) * choices)
         if self._answers:
             # What the request does not limit is charged when it is known.
             self._reserved_tokens = _bounded(self._prompt_tokens + max(wanted, 0) * choices)
@@ -103,6 +108,14 @@ class TenantGuard:
             raise refusal
         self._counters.stepped_down += refusal is not None
         return narrow(view, fit), tuple(excluded)
+
+    def wants_usage(self, body: ChatBody) -> bool:
+        """Where tokens or money are counted, every stream must say what it used."""
+        if not body.stream or (body.stream_options is not None and body.stream_options.include_usage):
+            return False
+        policy = self._account.policy
+        self._hides_usage = bool(policy.tokens_per_minute) or policy.budget is not None
+        return self._hides_usage
 
     async def admit(self, card: Card) -> BudgetExceeded | None:
         """Reserve what asking this expert may cost. Returns why it may not be asked.
@@ -169,11 +182,19 @@ class TenantGuard:
         self, card: Card, reply: Reply, chunks: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
         events = 0
+        hidden = UsageFilter() if self._hides_usage else None
         try:
             async for piece in chunks:
                 events += piece.count(b"data:")
-                yield piece
+                if hidden is None:
+                    yield piece
+                elif passed := hidden.feed(piece):
+                    yield passed
+            if hidden is not None and (rest := hidden.rest()):
+                yield rest
         finally:
+            if hidden is not None:
+                reply.usage = reply.usage or hidden.usage
             await chunks.aclose()
             self._settle(card, reply, events)
 
@@ -181,13 +202,17 @@ class TenantGuard:
         """Charge what the answer has cost.
 
         Without a usage from the expert it is what was reckoned, or a token for each event of the stream if
-        those are more.
+        those are more; the reply then says that it is an estimate.
         """
-        if reply.usage is not None:
-            prompt = _bounded(reply.usage.prompt_tokens)
-            completion = _bounded(reply.usage.completion_tokens)
-        else:
+        if reply.usage is None:
             prompt, completion = self._prompt_tokens, max(self._completion_tokens, events)
+            reply.usage = Usage(
+                prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
+            )
+            reply.estimated = True
+        prompt = _bounded(reply.usage.prompt_tokens)
+        completion = _bounded(reply.usage.completion_tokens)
+        self._counters.estimated += reply.estimated
         cost = cost_nano(card, prompt, completion)
         if reply.cost_usd is not None:
             cost = max(round(reply.cost_usd * NANO), 0)

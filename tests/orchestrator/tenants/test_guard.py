@@ -320,6 +320,11 @@ def three(upstream: FakeUpstream, policy: str) -> str:
     )
 
 
+def without_options(text: str) -> str:
+    """The same, of servers that refuse `stream_options`."""
+    return text.replace("kind: openai", "kind: openai\n    stream_options: false")
+
+
 def models_asked(upstream: FakeUpstream) -> list[str]:
     return [each.json()["model"] for each in upstream.received]
 
@@ -405,17 +410,49 @@ def test_a_call_that_is_left_may_have_been_billed(open_shop: Open, run: Run) -> 
     run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("options", "usd"), [({}, 2 + 9), ({"stream_options": {"include_usage": True}}, 2 + 1)]
-)
-def test_a_stream_without_usage_costs_what_was_reckoned(
-    open_shop: Open, run: Run, options: dict[str, Any], usd: float
+OPTIONS = [None, {}, {"include_usage": False}, {"include_usage": True}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_stream_is_charged_exactly_whether_its_usage_is_asked_for_or_not(
+    open_shop: Open, run: Run, options: dict[str, Any] | None
 ) -> None:
     async def scenario() -> None:
         async with FakeUpstream(answer="yes") as upstream:
             shop = open_shop(three(upstream, "budget_usd: {amount: 99, per: day}"))
-            await shop.ask(model="dear", prompt=PROMPT, max_tokens=9, stream=True, **options)
-            assert spent(shop) == usd
+            more = {} if options is None else {"stream_options": options}
+            served = await shop.ask(model="dear", prompt=PROMPT, max_tokens=9, stream=True, **more)
+            assert upstream.received[0].json()["stream_options"] == {"include_usage": True}
+            asked = bool(options and options.get("include_usage"))
+            assert (b'"usage"' in (served.body or b"")) == asked
+            assert (served.body or b"").endswith(b"data: [DONE]\n\n")
+            assert not served.reply.estimated
+            assert spent(shop) == 2 + 1
+            await shop.aclose()
+
+    run(scenario())
+
+
+def test_nobody_is_asked_for_usage_where_nothing_is_counted(open_shop: Open, run: Run) -> None:
+    async def scenario() -> None:
+        async with FakeUpstream(answer="yes") as upstream:
+            shop = open_shop(three(upstream, "requests_per_minute: 99"))
+            await shop.ask(model="dear", prompt=PROMPT, stream=True)
+            assert "stream_options" not in upstream.received[0].json()
+            await shop.aclose()
+
+    run(scenario())
+
+
+def test_a_stream_without_usage_costs_what_was_reckoned_and_says_so(open_shop: Open, run: Run) -> None:
+    async def scenario() -> None:
+        async with FakeUpstream(answer="yes") as upstream:
+            shop = open_shop(without_options(three(upstream, "budget_usd: {amount: 99, per: day}")))
+            served = await shop.ask(model="dear", prompt=PROMPT, max_tokens=9, stream=True)
+            assert "stream_options" not in upstream.received[0].json()
+            assert spent(shop) == 2 + 9
+            assert served.reply.estimated
+            assert shop.tenants.stats().policies["acme"].estimated == 1
             await shop.aclose()
 
     run(scenario())
@@ -424,7 +461,7 @@ def test_a_stream_without_usage_costs_what_was_reckoned(
 def test_a_stream_without_usage_costs_a_token_for_each_event(open_shop: Open, run: Run) -> None:
     async def scenario() -> None:
         async with FakeUpstream(answer="word " * 600) as upstream:
-            shop = open_shop(three(upstream, "budget_usd: {amount: 9999, per: day}"))
+            shop = open_shop(without_options(three(upstream, "budget_usd: {amount: 9999, per: day}")))
             served = await shop.ask(model="dear", prompt=PROMPT, stream=True)
             events = (served.body or b"").count(b"data:")
             assert events > 600

@@ -16,7 +16,9 @@ CREATED = 1_700_000_000
 
 
 def last_user_text(payload: dict[str, Any]) -> str:
-    """Text of the last user message; parts of other types than text are left out."""
+    """Text of the last user message, or the prompt; parts of other types than text are left out."""
+    if "prompt" in payload:
+        return str(payload["prompt"])
     for message in reversed(cast("list[Any]", payload.get("messages") or [])):
         if isinstance(message, dict) and cast("dict[str, Any]", message).get("role") == "user":
             return _text(cast("dict[str, Any]", message).get("content"))
@@ -32,16 +34,15 @@ def message_for(payload: dict[str, Any], answer: Answer) -> dict[str, Any]:
 
 
 def completion(payload: dict[str, Any], message: dict[str, Any], number: int) -> bytes:
-    """The chat.completion object as JSON."""
+    """The chat.completion object as JSON; the text_completion of a prompt."""
+    said = {"text": message["content"]} if "prompt" in payload else {"message": message}
     return msgspec.json.encode(
         {
             "id": f"chatcmpl-{number}",
-            "object": "chat.completion",
+            "object": "text_completion" if "prompt" in payload else "chat.completion",
             "created": CREATED,
             "model": payload.get("model"),
-            "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(message)}
-            ],
+            "choices": [{"index": 0, **said, "logprobs": None, "finish_reason": _finish(message)}],
             "usage": _usage(payload, message),
         }
     )
@@ -53,7 +54,7 @@ def events(payload: dict[str, Any], message: dict[str, Any], number: int) -> Ite
     def event(choices: list[dict[str, Any]], **more: Any) -> bytes:
         chunk = {
             "id": f"chatcmpl-{number}",
-            "object": "chat.completion.chunk",
+            "object": "text_completion" if "prompt" in payload else "chat.completion.chunk",
             "created": CREATED,
             "model": payload.get("model"),
             "choices": choices,
@@ -62,7 +63,8 @@ def events(payload: dict[str, Any], message: dict[str, Any], number: int) -> Ite
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
     def delta(fields: dict[str, Any], finish: str | None = None) -> bytes:
-        return event([{"index": 0, "delta": fields, "logprobs": None, "finish_reason": finish}])
+        said = {"text": fields.get("content", "")} if "prompt" in payload else {"delta": fields}
+        return event([{"index": 0, **said, "logprobs": None, "finish_reason": finish}])
 
     content: Any = message.get("content")
     yield delta({"role": "assistant", "content": ""})
@@ -109,5 +111,6 @@ def _finish(message: dict[str, Any]) -> str:
 def _usage(payload: dict[str, Any], message: dict[str, Any]) -> dict[str, int]:
     messages = cast("list[dict[str, Any]]", payload.get("messages") or [])
     prompt = sum(len(_text(each.get("content")).split()) for each in messages)
+    prompt += len(str(payload.get("prompt", "")).split())
     answer = len(_text(message.get("content")).split())
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}

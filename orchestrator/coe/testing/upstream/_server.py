@@ -16,16 +16,19 @@ import msgspec
 from coe.testing.upstream._answers import Answer, error_envelope, model_list
 from coe.testing.upstream._connection import Connection, Received
 from coe.testing.upstream._fault import Fault, Framing
+from coe.testing.upstream._other import embeddings, scores
 from coe.testing.upstream._reply import JSON, Reply, plan
 
 T = TypeVar("T")
+
+_OTHERS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {"/v1/embeddings": embeddings, "/v1/score": scores}
 
 
 class FakeUpstream:
     """A fake OpenAI-compatible server over real HTTP, which can fail in every way that a real one does.
 
-    It listens on 127.0.0.1 and answers `POST /v1/chat/completions`, streamed and not, and `GET /v1/models`.
-    By default the answer is the text of the last user message, so that answers which were mixed up show.
+    It listens on 127.0.0.1 and answers `POST /v1/chat/completions` and `/v1/completions`, streamed and not,
+    `POST /v1/embeddings` and `/v1/score` (without faults), `GET /v1/models` and `GET /health`. By default the answer is the text of the last user message, so that answers which were mixed up show.
 
     Use it as `async with` inside a running loop, or as `with` from synchronous code: then it runs in a thread
     of its own, and `run` waits for its coroutines. `python -m coe.testing.upstream` runs it as a process.
@@ -44,6 +47,7 @@ class FakeUpstream:
         keep: how many of the latest requests are kept in `received`.
 
     Attributes:
+        ill: whether `GET /health` answers 503.
         received: the latest requests, of all paths, oldest first.
         served: chat completions that have arrived.
         cancelled: replies that the client abandoned while they were under way.
@@ -75,6 +79,7 @@ class FakeUpstream:
         self.huge_bytes = huge_bytes
         self.received: deque[Received] = deque(maxlen=keep)
         self.served = 0
+        self.ill = False
         self.cancelled = 0
         self.connections = 0
         self._port = port
@@ -242,10 +247,14 @@ class FakeUpstream:
     async def _serve(self, received: Received, connection: Connection) -> None:
         self.received.append(received)
         path = received.path.partition("?")[0]
-        if (received.method, path) == ("POST", "/v1/chat/completions"):
+        if received.method == "POST" and path in ("/v1/chat/completions", "/v1/completions"):
             self.served += 1
             self._changed()
             reply = self._chat(received)
+        elif received.method == "POST" and path in _OTHERS:
+            reply = Reply((_OTHERS[path](received.json()),))
+        elif (received.method, path) == ("GET", "/health"):
+            reply = Reply((b"{}",), 503 if self.ill else 200)
         elif (received.method, path) == ("GET", "/v1/models"):
             reply = Reply((model_list(self.models),))
         else:
