@@ -51,7 +51,7 @@ def test_the_contracts_import_nothing_heavy() -> None:
 
 
 def test_importing_coe_imports_none_of_its_parts() -> None:
-    assert not imported_by("import coe") & {"numpy", "pydantic", "httpx", "uvicorn", "msgspec", *HEAVY}
+    assert not imported_by("import coe") & {"numpy", "pydantic", "httpx", "uvloop", "msgspec", *HEAVY}
 
 
 def test_the_server_imports_no_heavy_library_and_no_plugin() -> None:

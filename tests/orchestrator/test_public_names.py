@@ -51,6 +51,6 @@ def test_importing_coe_imports_nothing_of_it() -> None:
 
 
 def test_an_in_process_client_imports_no_http_library() -> None:
-    code = "import sys; from coe import Client; print({'httpx', 'uvicorn'} & set(sys.modules))"
+    code = "import sys; from coe import Client; print({'httpx', 'uvloop'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

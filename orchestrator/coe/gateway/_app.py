@@ -100,19 +100,7 @@ class Gateway:
         self._metrics.watch(built.engine, built.journal, built.tenants)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        else:
-            raise RuntimeError(f"coe does not serve {scope['type']}")
-
-    def drain(self) -> None:
-        """Report not ready from now on; running requests finish."""
-        self._draining = True
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI, for HTTP alone."""
         started = self._clock()
         path: str = scope["path"]
         generation = self._generations.current
@@ -145,16 +133,17 @@ class Gateway:
                 self._generations.idle(generation)
         self._metrics.answered(path, status, self._clock() - started)
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                self._generations.start()
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self._generations.aclose()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    def start(self) -> None:
+        """Wake the experts, in the background. Call it once, within the loop."""
+        self._generations.start()
+
+    async def aclose(self) -> None:
+        """Close what has served. Call it after the last request."""
+        await self._generations.aclose()
+
+    def drain(self) -> None:
+        """Report not ready from now on; running requests finish."""
+        self._draining = True
 
     @staticmethod
     async def _refuse(send: Send, status: int, code: str, message: str, allow: str = "") -> None:

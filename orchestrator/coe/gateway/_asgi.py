@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from coe.errors import RequestTooLarge
 
@@ -13,6 +11,7 @@ Scope = dict[str, Any]
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON: Header = (b"content-type", b"application/json")
@@ -64,46 +63,3 @@ async def respond(send: Send, status: int, body: bytes, headers: Iterable[Header
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body})
-
-
-class CancelOnDisconnect:
-    """Cancels what runs inside as soon as the caller goes away; raises `ClientGone` then.
-
-    It looks for a disconnect only after `LOOK_AFTER_S`: a quick answer is there before that, and a task for
-    each request costs as much as the whole decision.
-
-    Args:
-        receive: ASGI's, with the body already read.
-    """
-
-    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
-
-    LOOK_AFTER_S = 0.02
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._gone = False
-        self._watcher: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        self._task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._timer = asyncio.get_running_loop().call_later(self.LOOK_AFTER_S, self._look)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if self._gone and isinstance(error, asyncio.CancelledError):
-            self._task.uncancel()
-            raise ClientGone from None
-
-    def _look(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        self._task.cancel()

@@ -18,7 +18,6 @@ from coe.errors import CoeError, ExpertProtocolError, ExpertTimeout, InvalidRequ
 from coe.gateway._asgi import (
     EVENT_STREAM,
     JSON,
-    CancelOnDisconnect,
     Receive,
     Scope,
     Send,
@@ -27,6 +26,7 @@ from coe.gateway._asgi import (
 )
 from coe.gateway._caller import caller, limit_headers
 from coe.gateway._envelope import error_frame
+from coe.gateway._exchange import CancelOnDisconnect
 from coe.gateway._facts import annotate, annotate_first_event, routing_headers
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
@@ -139,7 +139,7 @@ class ChatHandler:
             clock=self._clock,
             traceparent=control.traceparent,
         )
-        with CancelOnDisconnect(receive):
+        with CancelOnDisconnect(scope):
             served = await self._engine.complete(request, context, control.session, note.trail, guard, work)
             note.served = served
             facts = coe_object(context.request_id, served, explain=control.explain)

@@ -1,4 +1,4 @@
-"""One caller's connection: uvicorn's, with bounds on what a caller may send and how slowly.
+"""One caller's connection: HTTP/1.1 on httptools, with bounds on what a caller may send and how slowly.
 
 A clock that ticks once a second is enough to find the slow, so nothing is timed per request.
 """
@@ -6,144 +6,334 @@ A clock that ticks once a second is enough to find the slow, so nothing is timed
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections import deque
+from dataclasses import dataclass, field
+from typing import cast
+from urllib.parse import unquote
 
+import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from coe.gateway._asgi import Application, Header, Scope
+from coe.gateway._exchange import STATUS_LINES, Exchange
 from coe.wire import ErrorDetail, ErrorEnvelope
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of request line and headers together."""
+HIGH_WATER_BYTES = 64 * 1024
+"""Bytes of a body that are held before the socket is no longer read."""
 LEAST_BYTES_PER_S = 10_000
 """A body may take longer than the timeout as long as it comes this fast on average."""
+KEEP_ALIVE_S = 75
+"""How long an idle connection is kept: longer than clients keep theirs, so that it is they who close it."""
 TICK_S = 1.0
 
+DISCARDED_BYTES = 1024 * 1024
+"""Of a body that nobody wants, before the connection is ended instead."""
+
 _PER_HEADER_BYTES = 32  # what a header costs in memory besides its text
+_PLAIN = re.compile(rb"(/[A-Za-z0-9._-]+)+")
 
 
 class _HeadTooLarge(Exception):
     pass
 
 
-class Connection(HttpToolsProtocol):
-    """An HTTP/1.1 connection that ends when its caller sends too much, or too slowly, or does not read."""
+@dataclass(slots=True)
+class Callers:
+    """What all connections of a server have in common.
 
-    now = 0.0
-    """Seconds, coarse; of all connections."""
+    Attributes:
+        application: answers.
+        loop: where everything runs.
+        timeout_s: how long a caller may take to send a request, and not read an answer.
+        now: monotonic seconds, as of the last tick.
+        open: the connections.
+        running: requests whose application has not returned.
+        ending: no further request is taken.
+        none_open: set by the last connection to close while ending.
+    """
 
-    _began: float | None = None
-    _asked = False
-    _in_head = False
-    _head_bytes = 0
-    _partial_bytes = 0
-    _body_bytes = 0
-    _unread = 0
-    _unread_since = 0.0
-    url = b""
+    application: Application
+    loop: asyncio.AbstractEventLoop
+    timeout_s: float
+    now: float
+    open: set[Connection] = field(default_factory=set["Connection"])
+    running: set[Exchange] = field(default_factory=set[Exchange])
+    ending: bool = False
+    none_open: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Connection(asyncio.Protocol):
+    """An HTTP/1.1 connection that ends when its caller sends too much, or too slowly, or does not read.
+
+    Args:
+        callers: those that it is one of.
+    """
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+        self.loop = callers.loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._exchange: Exchange | None = None
+        """The one whose request is being read, or was last."""
+        self._current: Exchange | None = None
+        """The one that is being answered."""
+        self._waiting: deque[Exchange] = deque()
+        self._began: float | None = callers.now
+        """Since when we wait for the caller; None while it waits for us."""
+        self._idle = False
+        self._in_head = False
+        self._url = b""
+        self._head_bytes = self._partial_bytes = self._discarded = 0
+        self._reading = True
+        self.write_paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._unread = 0
+        self._unread_since = 0.0
+
+    # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._began = Connection.now
-        super().connection_made(transport)  # pyright: ignore[reportArgumentType]  (uvicorn's is narrower)
+        self._transport = cast("asyncio.Transport", transport)
+        self._callers.open.add(self)
+        self.write = self._transport.write
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._callers.open.discard(self)
+        if self._callers.ending and not self._callers.open:
+            self._callers.none_open.set()
+        self._give_up()
+        self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head:
-            # Not whole yet, and the parser keeps a header to itself until it is.
-            self._partial_bytes += len(data)
-            if self._partial_bytes > MAX_HEAD_BYTES:
+        if self._idle:
+            self._idle = False
+            self._began = self._callers.now
+            self._head_bytes = 0
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # We speak nothing else. The request is answered as it is, and what may follow it is not read.
+            if self._exchange is not None:
+                self._exchange.keep_alive = False
+            self._pause_reading()
+        except httptools.HttpParserError:
+            if max(self._head_bytes, len(self._url)) > MAX_HEAD_BYTES:
                 self._refuse_head()
+            else:
+                self._refuse(400, "invalid_http", "This is not an HTTP/1.1 request.")
+        else:
+            if self._in_head:
+                # Not whole yet, and the parser keeps a header to itself until it is.
+                self._partial_bytes += len(data)
+                if self._partial_bytes > MAX_HEAD_BYTES:
+                    self._refuse_head()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
 
     # --- httptools callbacks ---
 
     def on_message_begin(self) -> None:
         """Called by the parser with the first byte of a request."""
-        self._began = Connection.now
+        self._began = self._callers.now
         self._in_head = True
-        self._head_bytes = self._partial_bytes = self._body_bytes = 0
-        super().on_message_begin()
+        self._head_bytes = self._partial_bytes = self._discarded = 0
+        self._url = b""
+        self._headers: list[Header] = []
+        self._expects_continue = False
+
+    def on_url(self, url: bytes) -> None:
+        """Called by the parser with a piece of the request's target."""
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header."""
         self._head_bytes += len(name) + len(value) + _PER_HEADER_BYTES
         if self._head_bytes > MAX_HEAD_BYTES:
-            raise _HeadTooLarge  # the parser ends then, and calls `send_400_response`
-        super().on_header(name, value)
+            raise _HeadTooLarge  # the parser ends then
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Called by the parser after the last header."""
         self._in_head = False
-        if len(self.url) > MAX_HEAD_BYTES:
+        if len(self._url) > MAX_HEAD_BYTES:
             raise _HeadTooLarge
-        super().on_headers_complete()
-        self._asked = True
+        parser = self._parser
+        version = parser.get_http_version()
+        scope: Scope = {
+            "type": "http",
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "path": _path(self._url),
+            "headers": self._headers,
+        }
+        self._exchange = exchange = Exchange(
+            self,
+            scope,
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not self._callers.ending,
+            expects_continue=self._expects_continue,
+        )
+        if self._current is None:
+            self._begin(exchange)
+        else:
+            self._waiting.append(exchange)
+            self._pause_reading()
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser with a piece of the body."""
-        self._body_bytes += len(body)
-        super().on_body(body)
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if not exchange.done:
+            exchange.feed(body)
+            if exchange.size > HIGH_WATER_BYTES and exchange.held_bytes > HIGH_WATER_BYTES:
+                self._pause_reading()
+        else:
+            self._discarded += len(body)
+            if self._discarded > DISCARDED_BYTES:
+                self._transport.abort()
 
     def on_message_complete(self) -> None:
         """Called by the parser at the end of a request."""
         self._began = None
-        super().on_message_complete()
+        if self._exchange is not None:
+            self._exchange.complete()
+            if self._exchange.done:
+                self._next()
+
+    # --- what an exchange needs ---
+
+    async def writable(self) -> None:
+        """Wait until the caller reads, or is gone."""
+        while self.write_paused:
+            self._writable = self.loop.create_future()
+            await self._writable
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """There is room for more."""
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def answered(self, *, keep_alive: bool) -> None:
+        """The current answer is out."""
+        current, self._current = self._current, None
+        if not keep_alive or (self._callers.ending and not self._waiting):
+            self._transport.close()
+        elif current is not None and current.whole:
+            self._next()
+        else:
+            # The rest of its body is read and thrown away: only then can the next request be told from it.
+            self.resume_reading()
+
+    def _next(self) -> None:
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        elif self._current is None and not self._transport.is_closing():
+            self._idle = True
+            self._began = self._callers.now
+            self.resume_reading()
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._current = exchange
+        self._callers.running.add(exchange)
+        exchange.task = self.loop.create_task(exchange.run(self._callers.application))
+        self.resume_reading()
+
+    def left(self, exchange: Exchange) -> None:
+        """Its application has returned."""
+        self._callers.running.discard(exchange)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._give_up()
+        self._transport.abort()
 
     # --- ends ---
 
-    def send_400_response(self, msg: str) -> None:
-        """uvicorn's name for: what came is not a request that we read."""
-        if max(self._head_bytes, len(self.url)) > MAX_HEAD_BYTES:
-            self._refuse_head()
+    def _give_up(self) -> None:
+        """Nothing is answered here any more."""
+        self._waiting.clear()
+        if self._exchange is not None:
+            self._exchange.lose()
+        if self._current is not None:
+            self._current.lose()
+
+    def finish(self) -> None:
+        """Close after the answers that are under way, or at once when there are none."""
+        if self._current is None:
+            self._transport.close()
         else:
-            self._refuse(400, "invalid_http", "This is not an HTTP/1.1 request.")
+            (self._waiting[-1] if self._waiting else self._current).keep_alive = False
+
+    def look(self) -> None:
+        """End the connection if its caller is too slow."""
+        now, timeout_s = self._callers.now, self._callers.timeout_s
+        if self._began is not None:
+            if self._idle:
+                if now > self._began + KEEP_ALIVE_S:
+                    self._transport.close()
+            elif not self._reading:  # it is we who keep the rest waiting
+                self._began = now
+            else:
+                body_bytes = self._exchange.size if self._exchange is not None and not self._in_head else 0
+                if now > self._began + timeout_s + body_bytes / LEAST_BYTES_PER_S:
+                    if self._in_head or self._head_bytes:
+                        self._refuse(408, "request_timeout", "The request did not come in time.")
+                    else:
+                        self._transport.close()
+        if self.write_paused:
+            # While it is paused nothing is added: another size means that the caller reads.
+            size = self._transport.get_write_buffer_size()
+            if size != self._unread:
+                self._unread, self._unread_since = size, now
+            elif now > self._unread_since + timeout_s:
+                self.abort()
 
     def _refuse_head(self) -> None:
         self._refuse(431, "headers_too_large", f"The headers are larger than {MAX_HEAD_BYTES} bytes.")
 
-    def look(self, timeout_s: float) -> None:
-        """End the connection if its caller is too slow."""
-        now = Connection.now
-        if self._began is not None:
-            if self.flow.read_paused:  # it is we who keep the rest waiting
-                self._began = now
-            elif now > self._began + timeout_s + self._body_bytes / LEAST_BYTES_PER_S:
-                if self._in_head or self._head_bytes:
-                    self._refuse(408, "request_timeout", "The request did not come in time.")
-                else:
-                    self.transport.close()
-        elif self.timeout_keep_alive_task is None and not self._answering():
-            self._began = now  # bytes came that begin no request, and stopped the timer for idle connections
-            self._head_bytes = self._body_bytes = 0
-        if self.flow.write_paused:
-            # While it is paused nothing is added: another size means that the caller reads.
-            size = self.transport.get_write_buffer_size()
-            if size != self._unread:
-                self._unread, self._unread_since = size, now
-            elif now > self._unread_since + timeout_s:
-                self.transport.abort()
-
-    def _answering(self) -> bool:
-        return self._asked and not self.cycle.response_complete
-
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer in place of the application, unless an answer is under way, and close."""
-        if self.transport.is_closing():
+        if self._transport.is_closing():
             return
-        answering = self._answering() and self.cycle.response_started
-        if not answering and not self.pipeline:
+        if (self._current is None or not self._current.started) and not self._waiting:
             detail = ErrorDetail(message=message, type="invalid_request_error", param=None, code=code)
             body = msgspec.json.encode(ErrorEnvelope(detail))
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[status] + head % len(body) + body)
-        self.transport.close()
+            self._transport.write(STATUS_LINES[status] + head % len(body) + body)
+        self._give_up()
+        self._transport.close()
 
 
-async def watch(connections: Iterable[Any], timeout_s: float) -> None:
-    """Look at all of them once a second, for ever."""
+def _path(url: bytes) -> str:
+    """The path of a request's target. Raises `httptools.HttpParserInvalidURLError`."""
+    if _PLAIN.fullmatch(url):
+        return url.decode("ascii")
+    return unquote(httptools.parse_url(url).path.decode("ascii"))
+
+
+async def watch(callers: Callers) -> None:
+    """Look at all connections once a second, for ever."""
     while True:
-        Connection.now = time.monotonic()
-        for connection in tuple(connections):
-            connection.look(timeout_s)
+        callers.now = time.monotonic()
+        for connection in tuple(callers.open):
+            connection.look()
         await asyncio.sleep(TICK_S)

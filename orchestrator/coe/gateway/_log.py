@@ -12,6 +12,3 @@ def log_to_stderr(*, verbose: bool) -> None:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("coe.reload").setLevel(logging.INFO)
-    if not verbose:
-        # It warns of each request that is not HTTP, which anybody can send.
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

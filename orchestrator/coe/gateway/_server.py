@@ -1,4 +1,4 @@
-"""uvicorn's server with our end: drain, then exit 0."""
+"""Listens, answers, and ends well: drain, then exit 0."""
 
 from __future__ import annotations
 
@@ -6,105 +6,138 @@ import asyncio
 import logging
 import os
 import signal
+import ssl
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
-
-import uvicorn
+from socket import socket
+from typing import Protocol
 
 from coe.config import Config
 from coe.errors import ConfigError
 from coe.gateway._asgi import Receive, Scope, Send
-from coe.gateway._connection import Connection, watch
+from coe.gateway._connection import Callers, Connection, watch
 from coe.gateway._tls import load_certificate, tls_context
 
 _log = logging.getLogger("coe.gateway")
 
-KEEP_ALIVE_S = 75
-"""How long an idle connection is kept: longer than clients keep theirs, so that it is they who close it."""
+BACKLOG = 2048
 
 
 class App(Protocol):
-    """An ASGI application that can be told that the end is near."""
+    """An ASGI application with a beginning and an end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
+        ...
+
+    def start(self) -> None:
+        """The first request may come from now on."""
         ...
 
     def drain(self) -> None:
         """Report not ready from now on."""
         ...
 
+    async def aclose(self) -> None:
+        """The last request has been answered."""
+        ...
 
-class Server(uvicorn.Server):
+
+class Server:
     """Serves a gateway until SIGTERM or SIGINT; a second signal ends it at once.
 
     Args:
         gateway: the application.
         config: how it listens and how long it drains.
         on_listening: called once connections are accepted.
+
+    Raises:
+        ConfigError: the certificate cannot be loaded.
     """
 
     def __init__(self, gateway: App, config: Config, on_listening: Callable[[], None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                gateway,
-                loop="uvloop",
-                http=Connection,
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                # Nothing here reads the client address, and a forwarded header is a claim.
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(config.server.drain_timeout_s) or 1,
-            )
-        )
         self._gateway = gateway
         self._on_listening = on_listening
+        self._drain_timeout_s = config.server.drain_timeout_s
         self._client_timeout_s = config.server.client_timeout_s
-        self._watching: asyncio.Task[None] | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
         if config.server.tls is not None:
-            self.config.load()
-            self.config.ssl = tls_context(config.server.tls, config.base_dir)
+            self._tls = tls_context(config.server.tls, config.base_dir)
 
     def stop(self) -> None:
-        """Drain and end; at once when it was draining already."""
+        """Drain and end; at once when it was draining already. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stop)
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
         self._gateway.drain()
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        (self._at_once if self._stopping.is_set() else self._stopping).set()
 
     def renew(self, config: Config) -> None:
         """Use the certificate of this configuration for new connections."""
-        if self.config.ssl is None or config.server.tls is None:
+        if self._tls is None or config.server.tls is None:
             return
         try:
-            load_certificate(self.config.ssl, config.server.tls, config.base_dir)
+            load_certificate(self._tls, config.server.tls, config.base_dir)
         except ConfigError as error:  # it was good a moment ago, when the configuration was checked
             _log.error("certificate kept: %s", error)
 
-    async def startup(self, sockets: list[Any] | None = None) -> None:
-        Connection.now = time.monotonic()
-        await super().startup(sockets)
-        if self.started:
-            connections = self.server_state.connections
-            self._watching = asyncio.create_task(watch(connections, self._client_timeout_s))
+    async def serve(self, listeners: Sequence[socket]) -> None:
+        """Serve on these sockets until told to stop, and close them."""
+        self._loop = loop = asyncio.get_running_loop()
+        callers = Callers(self._gateway, loop, self._client_timeout_s, time.monotonic())
+        with self.capture_signals():
+            self._gateway.start()
+            watching = loop.create_task(watch(callers))
+            servers = [
+                await loop.create_server(
+                    lambda: Connection(callers), sock=listener, backlog=BACKLOG, ssl=self._tls
+                )
+                for listener in listeners
+            ]
             self._on_listening()
+            try:
+                await self._stopping.wait()
+            finally:
+                for server in servers:
+                    server.close()
+                await self._drain(callers)
+                watching.cancel()
+                await self._gateway.aclose()
 
-    async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        await super().shutdown(sockets)
-        if self._watching is not None:
-            self._watching.cancel()
+    async def _drain(self, callers: Callers) -> None:
+        """Let what is running finish, as long as there is time; then end it."""
+        callers.ending = True
+        for connection in tuple(callers.open):
+            connection.finish()
+        if callers.open:
+            ended = asyncio.ensure_future(callers.none_open.wait())
+            hurried = asyncio.ensure_future(self._at_once.wait())
+            await asyncio.wait(
+                (ended, hurried), timeout=self._drain_timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            ended.cancel()
+            hurried.cancel()
+        tasks = [each.task for each in callers.running if each.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for connection in tuple(callers.open):
+            connection.abort()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
+        """Meanwhile: the signals that end us."""
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self.stop)
+            loop.add_signal_handler(each, self._stop)
         try:
             yield
         finally:

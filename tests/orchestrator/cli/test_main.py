@@ -54,7 +54,7 @@ def test_help_imports_no_command_and_no_plugin() -> None:
         "rich",
         "msgspec",
         "numpy",
-        "uvicorn",
+        "uvloop",
         "importlib.metadata",
         "coe_test_plugin",
     }

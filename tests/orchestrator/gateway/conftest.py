@@ -71,7 +71,7 @@ def running(text: str) -> Iterator[Running]:
     url = url_of(listener, config)
     with httpx.Client(base_url=url, timeout=20, verify=False) as client:
         yield Running(client, url, built.engine, gateway, server)
-    server.should_exit = True
+    server.stop()
     thread.join(20)
 
 

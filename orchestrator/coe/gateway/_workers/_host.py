@@ -61,9 +61,6 @@ class HostApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http":
-            await self._gateway(scope, receive, send)
-            return
         try:
             given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             if not hmac.compare_digest(given, self._expected):
@@ -82,6 +79,14 @@ class HostApp:
         if member.startable is not None:
             await member.startable.start()
 
+    def start(self) -> None:
+        """As of `Gateway`."""
+        self._gateway.start()
+
     def drain(self) -> None:
         """As of `Gateway`."""
         self._gateway.drain()
+
+    async def aclose(self) -> None:
+        """As of `Gateway`."""
+        await self._gateway.aclose()
