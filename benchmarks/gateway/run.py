@@ -1,7 +1,7 @@
 """What the gateway costs, side by side in one run.
 
     python benchmarks/gateway/run.py [--rounds 3] [--seconds 3] [--json FILE]
-                                     [--peer 'NAME=COMMAND {port} {upstream}']
+                                     [--peer 'NAME=COMMAND {port} {upstream}'] [--case 'stream of 64']
 
 Each round runs every target in turn (direct first), so that a machine whose speed drifts treats all alike.
 Figures of merit: CPU microseconds per request of all the gateway's processes (read from /proc, so the load
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--case", action="append", default=[], help="only cases whose name holds this")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
@@ -160,12 +161,13 @@ def main() -> None:
         port = free_port()
         targets.append(Target(name, shlex.split(command.format(port=port, upstream=url)), port))
 
+    cases = [case for case in CASES if not options.case or any(part in case.name for part in options.case)]
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     try:
         for target in targets:
             target.start()
         for _ in range(options.rounds):
-            for case in CASES:
+            for case in cases:
                 for target in targets:
                     figures = measure(target, case, options.seconds)
                     results.setdefault(case.name, {}).setdefault(target.name, []).append(figures)
