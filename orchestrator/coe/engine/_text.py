@@ -28,10 +28,10 @@ class _Choice(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     choices: list[_Choice]
-    id: str = ""
-    created: int = 0
-    model: str = ""
-    usage: msgspec.Raw | None = None
+    id: Any = ""
+    created: Any = 0
+    model: Any = ""
+    usage: Any = None
 
 
 _decode = msgspec.json.Decoder(_Answer).decode

@@ -129,9 +129,9 @@ def cost_usd(card: Card, reply: Reply) -> float | None:
     usage, inward, outward = reply.usage, card.input_usd_per_mtok, card.output_usd_per_mtok
     if inward is None and outward is None and card.locality == "local":
         return 0.0
-    if usage is None or inward is None or outward is None:
+    if usage is None or inward is None or (outward is None and usage.completion_tokens):
         return None
-    return (usage.prompt_tokens * inward + usage.completion_tokens * outward) / 1e6
+    return (usage.prompt_tokens * inward + usage.completion_tokens * (outward or 0)) / 1e6
 
 
 def _outcome(error: BaseException) -> tuple[int, str]:

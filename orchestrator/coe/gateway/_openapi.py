@@ -9,7 +9,7 @@ import msgspec
 
 from coe.config import Config
 from coe.gateway._reload import Outcome
-from coe.wire import ChatBody, ErrorEnvelope, ModelList
+from coe.wire import ChatBody, EmbeddingBody, ErrorEnvelope, ModelList, PromptBody, RerankBody, ScoreBody
 
 Json = dict[str, Any]
 
@@ -39,7 +39,11 @@ def document(config: Config, version: str) -> Json:
         version: of coe.
     """
     paths: Json = {
-        "/v1/chat/completions": {"post": _complete()},
+        "/v1/chat/completions": {"post": _complete("ChatBody", "Route a chat and answer it.")},
+        "/v1/completions": {"post": _complete("PromptBody", "Route a prompt and continue it.")},
+        "/v1/embeddings": {"post": _one("EmbeddingBody", "Embed texts.", "data")},
+        "/v1/score": {"post": _one("ScoreBody", "Score answers; higher is better.", "data")},
+        "/v1/rerank": {"post": _one("RerankBody", "Rank documents, the best first.", "results")},
         "/v1/route": {"post": _route()},
         "/v1/models": {"get": _get("What may stand in `model`.", _ref("ModelList"))},
         "/health/live": {"get": _health("200 while the process answers.", ["live"])},
@@ -50,8 +54,10 @@ def document(config: Config, version: str) -> Json:
     schemes: Json = {}
     if config.tenants.keys_file is not None:
         schemes["key"] = {"type": "http", "scheme": "bearer", "description": "An API key of `coe keys`."}
-        for path, method in (("/v1/chat/completions", "post"), ("/v1/route", "post"), ("/v1/models", "get")):
-            paths[path][method]["security"] = [{"key": []}]
+        for path, operations in paths.items():
+            if path.startswith("/v1/"):
+                for operation in operations.values():
+                    operation["security"] = [{"key": []}]
     if config.server.admin_key is not None:
         schemes["admin"] = {"type": "http", "scheme": "bearer", "description": "`server.admin_key`."}
         paths["/admin/reload"] = {"post": _reload()}
@@ -67,21 +73,46 @@ def document(config: Config, version: str) -> Json:
 
 
 def _schemas(config: Config) -> Json:
-    wire = (ChatBody, ErrorEnvelope, ModelList, Outcome)
+    bodies = (ChatBody, PromptBody, EmbeddingBody, ScoreBody, RerankBody)
+    wire = (*bodies, ErrorEnvelope, ModelList, Outcome)
     _, schemas = msgspec.json.schema_components(wire, ref_template=_REF)
     chat: Json = schemas["ChatBody"]
     # What `coe.wire.parse_chat` asks for beyond the types.
     chat["required"] = ["model", "messages"]
     chat["properties"]["messages"] = {**chat["properties"]["messages"], "minItems": 1}
     chat["properties"]["messages"].pop("default", None)
-    for field in config.server.extra_fields:
-        chat["properties"].setdefault(field, {})
-    prompt: Json = copy.deepcopy(chat)
-    del prompt["properties"]["messages"]
-    prompt["title"] = "PromptBody"
-    prompt["required"] = ["model", "prompt"]
-    prompt["properties"]["prompt"] = schemas["Message"]["properties"]["content"]
-    return {**schemas, "PromptBody": prompt}
+    for body in bodies:
+        for field in config.server.extra_fields:
+            schemas[body.__name__]["properties"].setdefault(field, {})
+    route: Json = copy.deepcopy(chat)
+    del route["properties"]["messages"]
+    route["title"] = "RouteBody"
+    route["required"] = ["model", "prompt"]
+    route["properties"]["prompt"] = schemas["Message"]["properties"]["content"]
+    _narrow(schemas)
+    return {**schemas, "RouteBody": route}
+
+
+def _narrow(schemas: Json) -> None:
+    """What the parsers of the other bodies ask for beyond the types."""
+    text = {"type": "string", "minLength": 1}
+    tokens = {"type": "array", "items": {"type": "integer"}, "minItems": 1}
+    texts = {"type": "array", "items": {"anyOf": [text, tokens]}, "minItems": 1}
+    schemas["PromptBody"]["properties"]["prompt"] = {"anyOf": [text, tokens, texts]}
+    schemas["EmbeddingBody"]["properties"]["input"] = {"anyOf": [text, tokens, texts]}
+    one_or_many = {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
+    score = schemas["ScoreBody"]
+    for field in ("text_1", "text_2", "queries", "documents"):
+        score["properties"][field] = one_or_many
+    chat = {"type": "array", "items": _ref("Message"), "minItems": 1}
+    score["properties"]["chats"] = {"type": "array", "items": chat, "minItems": 1}
+    score["anyOf"] = [{"required": pair} for pair in (["text_1", "text_2"], ["queries", "documents"])]
+    score["anyOf"].append({"required": ["chats"]})
+    rerank: Json = schemas["RerankBody"]["properties"]
+    with_text = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    documents = {"type": "array", "items": {"anyOf": [{"type": "string"}, with_text]}, "minItems": 1}
+    rerank["documents"] = documents
+    rerank["top_n"] = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}
 
 
 def _ref(name: str) -> Json:
@@ -113,10 +144,28 @@ def _get(summary: str, schema: Json) -> Json:
     return {"summary": summary, "responses": {"200": _answer(summary, schema), "default": _FAILED}}
 
 
-def _complete() -> Json:
+def _one(body: str, summary: str, answer: str) -> Json:
+    """What one expert does, which the caller names unless only one can."""
     whole: Json = {
         "type": "object",
-        "description": "A chat.completion of the expert, with `model` and `coe` set.",
+        "description": "With `model` and `coe` set.",
+        "properties": {"model": {"type": "string"}, "coe": {"type": "object"}, answer: {"type": "array"}},
+        "required": ["model", "coe", answer],
+    }
+    done = _answer(summary, whole)
+    done["headers"] = _headers(_ROUTING_HEADERS)
+    return {
+        "summary": summary,
+        "parameters": _parameters(),
+        "requestBody": {"required": True, **_content(_ref(body))},
+        "responses": {"200": done, "default": _FAILED},
+    }
+
+
+def _complete(body: str, summary: str) -> Json:
+    whole: Json = {
+        "type": "object",
+        "description": "The expert's completion, with `model` and `coe` set.",
         "properties": {"model": {"type": "string"}, "coe": {"type": "object"}, "choices": {"type": "array"}},
         "required": ["model", "coe", "choices"],
     }
@@ -125,9 +174,9 @@ def _complete() -> Json:
     answer["content"]["text/event-stream"] = {}
     answer["headers"] = _headers(_ROUTING_HEADERS)
     return {
-        "summary": "Route a chat and answer it.",
+        "summary": summary,
         "parameters": _parameters(),
-        "requestBody": {"required": True, **_content(_ref("ChatBody"))},
+        "requestBody": {"required": True, **_content(_ref(body))},
         "responses": {"200": answer, "default": _FAILED},
     }
 
@@ -146,7 +195,7 @@ def _route() -> Json:
     }
     answer = _answer("The decision.", decision)
     answer["headers"] = _headers(_ROUTING_HEADERS)
-    body = {"anyOf": [_ref("ChatBody"), _ref("PromptBody")]}
+    body = {"anyOf": [_ref("ChatBody"), _ref("RouteBody")]}
     return {
         "summary": "Decide who should answer; asks nobody.",
         "parameters": _parameters(),

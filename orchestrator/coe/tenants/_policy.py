@@ -78,8 +78,9 @@ def cost_nano(card: Card, prompt_tokens: int, completion_tokens: int) -> int | N
     An expert on this machine is free when its card says nothing else.
     """
     inward, outward = card.input_usd_per_mtok, card.output_usd_per_mtok
-    if inward is None or outward is None:
+    # What is only read needs no price for what is written: embeddings, scores.
+    if inward is None or (outward is None and completion_tokens):
         if card.locality != "local" or (inward, outward) != (None, None):
             return None
         return 0
-    return math.ceil((prompt_tokens * inward + completion_tokens * outward) * NANO / _MTOK)
+    return math.ceil((prompt_tokens * inward + completion_tokens * (outward or 0)) * NANO / _MTOK)

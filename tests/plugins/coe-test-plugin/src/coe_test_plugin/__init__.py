@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coe.contracts import DecisionCache, Embedder, Expert, Plugin, Router
+from coe.contracts import DecisionCache, Embedder, Expert, Plugin, RewardExpert, Router
 
 
 def shout() -> Plugin[Expert]:
@@ -10,6 +10,13 @@ def shout() -> Plugin[Expert]:
     from coe_test_plugin.expert import ShoutSettings, create_shout
 
     return Plugin(ShoutSettings, create_shout, "Answers in capitals", shared=True)
+
+
+def critic() -> Plugin[RewardExpert]:
+    """An expert that scores answers, and embeds besides."""
+    from coe_test_plugin.reward import CriticSettings, create_critic
+
+    return Plugin(CriticSettings, create_critic, "Scores answers by the words of the question", shared=True)
 
 
 def first() -> Plugin[Router]:
