@@ -94,6 +94,8 @@ def ask_all(gateway: Running, method: str, path: str, mode: GenerationMode) -> N
             if path == "/v1/completions":  # nor does it know that these experts only chat
                 case.body = {key: each for key, each in case.body.items() if key not in NATIVE}
                 case.body["prompt"] = "any"
+            if path == "/v1/score":  # nor that as many are wanted on either side
+                case.body |= dict.fromkeys(case.body.keys() & {"text_1", "queries"}, "any")
         case.call_and_validate(base_url=gateway.url)
 
     ask()
