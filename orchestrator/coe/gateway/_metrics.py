@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from coe.cache import StoreStats
 from coe.contracts import DecisionCache
 from coe.engine import Attempt, Routed
+from coe.gateway._counts import Counts, Spread
 from coe.gateway._tenant_metrics import tenant_metrics
 from coe.wire import Usage
 
@@ -26,21 +27,6 @@ if TYPE_CHECKING:
 
 _ROUTE_BUCKETS = (5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2)
 _SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-
-
-M = TypeVar("M", Counter, Histogram)
-
-
-class Series(dict[tuple[str, ...], M]):
-    """The children of a metric by labels. Finding one in the library takes a lock and several copies."""
-
-    def __init__(self, parent: M) -> None:
-        super().__init__()
-        self._parent = parent
-
-    def __missing__(self, labels: tuple[str, ...]) -> M:
-        child = self[labels] = self._parent.labels(*labels) if labels else self._parent
-        return child
 
 
 class Metrics:
@@ -88,56 +74,62 @@ class Metrics:
 
     def reloaded(self, outcome: str) -> None:
         """Another configuration was read: `applied`, or `refused`."""
-        self._reloads[(outcome,)].inc()
+        self._reloads.by[(outcome,)] += 1
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Series[Counter]:
-        return Series(Counter(name, text, labels, registry=self.registry))
+    def _counter(self, name: str, text: str, *labels: str) -> Counts:
+        counts = Counts(name, text, labels)
+        self.registry.register(counts)
+        return counts
 
-    def _histogram(self, name: str, text: str, label: str, buckets: Sequence[float]) -> Series[Histogram]:
-        return Series(Histogram(name, text, [label], buckets=buckets, registry=self.registry))
+    def _histogram(self, name: str, text: str, label: str, bounds: Sequence[float]) -> Spread:
+        spread = Spread(name, text, label, bounds)
+        self.registry.register(spread)
+        return spread
 
     # --- told by the engine ---
 
     def routed(self, routed: Routed) -> None:
         """A decision was made."""
         decision = routed.decision
-        self._decisions[routed.model, decision.category, decision.expert, decision.reason, routed.cache].inc()
-        self._route_seconds[(routed.cache,)].observe(routed.route_us / 1e6)
+        self._decisions.by[
+            routed.model, decision.category, decision.expert, decision.reason, routed.cache
+        ] += 1
+        self._route_seconds.observe(routed.cache, routed.route_us / 1e6)
 
     def attempted(self, attempt: Attempt) -> None:
         """An expert was asked."""
-        self._attempts[attempt.expert, attempt.error or "ok"].inc()
+        self._attempts.by[attempt.expert, attempt.error or "ok"] += 1
         if not attempt.error:
-            self._first_byte[(attempt.expert,)].observe(attempt.seconds)
+            self._first_byte.observe(attempt.expert, attempt.seconds)
 
     def router_failed(self, router: str, why: str) -> None:
         """A router failed."""
-        self._router_failures[router, why].inc()
+        self._router_failures.by[router, why] += 1
 
     def stream_failed(self, expert: str, code: str) -> None:
         """An expert failed after its first byte."""
-        self._stream_failures[expert, code].inc()
+        self._stream_failures.by[expert, code] += 1
 
     # --- told by the gateway ---
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """A request was answered to its end."""
-        self._requests[path, str(status)].inc()
-        self._seconds[(path,)].observe(seconds)
+        self._requests.by[path, str(status)] += 1
+        self._seconds.observe(path, seconds)
 
     def used(self, expert: str, usage: Usage | None) -> None:
         """Tokens of one answer, as the expert reported them."""
         if usage is not None:
-            self._tokens[expert, "prompt"].inc(usage.prompt_tokens)
-            self._tokens[expert, "completion"].inc(usage.completion_tokens)
+            self._tokens.by[expert, "prompt"] += usage.prompt_tokens
+            self._tokens.by[expert, "completion"] += usage.completion_tokens
 
     def disconnected(self) -> None:
         """A caller went away."""
-        self._disconnects[()].inc()
+        self._disconnects.by[()] += 1
 
 
 class _LiveState(Collector):
