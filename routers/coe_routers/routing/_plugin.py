@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from coe.contracts import GENERAL, Build, ExpertName, Plugin, Ranked
 from coe.errors import ConfigError
 from coe_routers.artifact import ExpertMap, load_router
+from coe_routers.routing._agreement import Agreement
 from coe_routers.routing._two_step import TwoStepRouter
 
 BUILTIN = Path(__file__).parents[1] / "builtin" / "router"
@@ -49,6 +50,10 @@ class TwoStepSettings(BaseModel):
         le=1,
         description="Above this uncertainty a prompt is `general`; calibrated by default, 1 never abstains.",
     )
+    guarded: frozenset[ExpertName] = Field(
+        default=frozenset(),
+        description="Costly experts that answer only what all parts of the prompt send to such an expert.",
+    )
 
 
 def create(name: str, settings: TwoStepSettings, build: Build) -> TwoStepRouter:
@@ -64,13 +69,16 @@ def create(name: str, settings: TwoStepSettings, build: Build) -> TwoStepRouter:
     for expert in dict.fromkeys(expert for experts in settings.map.values() for expert in experts):
         build.expert(expert)  # raises for a name that the pool does not have
     expert_map = {**artifact.expert_map, **_configured(name, settings.map, categories)}
+    for expert in sorted(settings.guarded):
+        build.expert(expert)
     limit = artifact.uncertainty_limit if settings.uncertainty_limit is None else settings.uncertainty_limit
     return TwoStepRouter(
         artifact.classifier,
         expert_map,
         uncertainty_limit=limit,
         awake_tolerance=settings.awake_tolerance,
-        revision=_revision(revision, expert_map, limit, settings.awake_tolerance),
+        revision=_revision(revision, expert_map, limit, settings),
+        agreement=Agreement(settings.guarded) if settings.guarded else None,
     )
 
 
@@ -87,12 +95,13 @@ def _configured(name: str, configured: Mapping[str, Iterable[str]], categories: 
     return {category: tuple(map(Ranked, experts)) for category, experts in configured.items()}
 
 
-def _revision(artifact: str, expert_map: ExpertMap, limit: float, tolerance: float) -> str:
+def _revision(artifact: str, expert_map: ExpertMap, limit: float, settings: TwoStepSettings) -> str:
     plain = {
         category: [[ranked.expert, ranked.score] for ranked in experts]
         for category, experts in sorted(expert_map.items())
     }
-    told = json.dumps([ALGORITHM, artifact, plain, limit, tolerance], ensure_ascii=False)
+    facts = [ALGORITHM, artifact, plain, limit, settings.awake_tolerance, sorted(settings.guarded)]
+    told = json.dumps(facts, ensure_ascii=False)
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coe.contracts import GENERAL, Decision, Features, PoolView, Ranked, Reason
+from coe_routers.routing._agreement import Agreement
 from coe_routers.routing._ranking import Ranking, rank
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class TwoStepRouter:
         expert_map: the second step; may be empty, then the domains of the experts' cards decide.
         uncertainty_limit: above it a prompt is `general`.
         awake_tolerance: expected score that may be given up for an expert that is awake.
-        revision: hash of all four.
+        revision: hash of all of these.
+        agreement: what it takes to be sent to a guarded expert; None where none is guarded.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class TwoStepRouter:
         uncertainty_limit: float,
         awake_tolerance: float,
         revision: str,
+        agreement: Agreement | None = None,
     ) -> None:
         self.classifier = classifier
         self._expert_map = expert_map
         self._uncertainty_limit = uncertainty_limit
         self._awake_tolerance = awake_tolerance
         self._revision = revision
+        self._agreement = agreement
         # A view's digest names everything that a ranking depends on, so a ranking is computed once for it.
         self._rankings: dict[tuple[str, str], Ranking] = {}
 
@@ -84,6 +88,13 @@ class TwoStepRouter:
         uncertain = uncertainty > self._uncertainty_limit
         category = GENERAL if uncertain else top[0][0]
         ranking = self._ranking(category, view)
+        if (
+            self._agreement is not None
+            and not uncertain
+            and self._disputed(self._agreement, features, view, ranking)
+        ):
+            uncertain, category = True, GENERAL
+            ranking = self._ranking(GENERAL, view)
         ranked, reason = ranking.ranked, ranking.reason
         if reason is not Reason.ONLY_ELIGIBLE:
             if (sticky := features.sticky_expert) is not None and sticky in view.experts:
@@ -98,6 +109,17 @@ class TwoStepRouter:
             probabilities=top,
             uncertainty=round(uncertainty, 4),
             revision=self._revision,
+        )
+
+    def _disputed(self, agreement: Agreement, features: Features, view: PoolView, ranking: Ranking) -> bool:
+        """Whether a guarded expert would answer although parts of the prompt speak against it."""
+        first = ranking.ranked[0].expert
+        if first not in agreement.experts or ranking.reason is Reason.ONLY_ELIGIBLE:
+            return False
+        if self._ranking(GENERAL, view).ranked[0].expert in agreement.experts:
+            return False  # there is nobody cheaper to turn to
+        return not agreement.holds(
+            features, self.classifier, lambda category: self._ranking(category, view).ranked[0].expert
         )
 
     def _ranking(self, category: str, view: PoolView) -> Ranking:
