@@ -69,6 +69,7 @@ class VllmExpert:
         self._poll_s = poll_s
         self._memory = memory
         self._sleep_mode = sleep_mode
+        self._asleep = False
         self._dropped = False
         self._experts: dict[str, Expert] = {}
         self._url = ""
@@ -155,24 +156,25 @@ class VllmExpert:
     async def wake(self) -> None:
         """Have the server run and answer, whatever the memory says. Raises `ExpertUnavailable`."""
         async with self._starting:
-            if self._seen and self._backend.status.state == "ready":
+            if self._seen and not self._asleep and self._backend.status.state == "ready":
                 return
             await self._backend.start()
             if self._sleep_mode and await self._sleeping():
                 await self._tell(self._backend.api.wake_up(reload=self._dropped))
                 self._dropped = False
+            self._asleep = False
             await self._introspect()
             if self._looking is None:
                 self._looking = asyncio.create_task(self._look())
 
     async def sleep(self) -> None:
         """Free the accelerator and keep the weights in RAM. Raises `ExpertUnavailable`."""
+        self._seen, self._asleep = False, True
         await self._tell(self._backend.api.sleep(1))
-        self._seen = False
 
     async def stop(self) -> None:
         """End the server, or have one that is not ours drop its weights; `wake` begins it again."""
-        self._seen = False
+        self._seen, self._asleep = False, True
         if isinstance(self._backend, Attached):
             await self._tell(self._backend.api.sleep(2))
             self._dropped = True

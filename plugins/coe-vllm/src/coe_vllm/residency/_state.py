@@ -32,6 +32,8 @@ class Residency:
         self._queue: list[str] = []
         self._overtaken: dict[str, int] = {}
         self._moving: frozenset[str] = frozenset()
+        self._closing: tuple[str, frozenset[str]] | None = None
+        self._now_s = 0.0
         self._demand = Demand()
 
     @property
@@ -50,6 +52,7 @@ class Residency:
 
     def arrive(self, name: str, now_s: float) -> bool:
         """A request comes. True: it may go to its expert now, and `leave` must follow. False: it waits."""
+        self._now_s = now_s
         self._demand.note(name, now_s)
         return self._admit(name) or self._enqueue(name)
 
@@ -126,13 +129,19 @@ class Residency:
         return name not in self._closed()
 
     def _closed(self) -> frozenset[str]:
-        """Models that take nothing more, because the first in the queue has waited long enough for them."""
+        """Models that take nothing more, because the first in the queue has waited long enough for them.
+
+        Chosen once: if they changed with the demand, each could be kept busy in its turn.
+        """
         overdue = next((name for name in self._queue if self._overdue(name)), None)
         if overdue is None or self._models[overdue].tier == "gpu":
+            self._closing = None
             return frozenset()
-        idle = [dataclasses.replace(model, busy=False) for model in self._snapshot(0.0)]
-        steps = plan(overdue, idle, self._memory)
-        return frozenset(step.model for step in steps or () if step.model != overdue)
+        if self._closing is None or self._closing[0] != overdue:
+            idle = [dataclasses.replace(model, busy=False) for model in self._snapshot(self._now_s)]
+            steps = plan(overdue, idle, self._memory)
+            self._closing = overdue, frozenset(step.model for step in steps or () if step.model != overdue)
+        return self._closing[1]
 
     def _overdue(self, name: str) -> bool:
         return self._overtaken.get(name, 0) >= self._max_overtaken

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 from collections import deque
@@ -18,6 +19,7 @@ from coe_vllm.server._log import reason
 
 KEEPER = Path(__file__).with_name("_keeper.py")
 TAIL_LINES = 400
+_MARK = "COE_VLLM_SERVER"
 _MAX_LINE_BYTES = 1024 * 1024
 _KEEPER_MARGIN_S = 5.0
 
@@ -48,9 +50,10 @@ class Order:
 class Process:
     """A server process and all that it started."""
 
-    def __init__(self, keeper: asyncio.subprocess.Process, pid: int, grace_s: float) -> None:
+    def __init__(self, keeper: asyncio.subprocess.Process, pid: int, grace_s: float, mark: str) -> None:
         self._keeper = keeper
         self._grace_s = grace_s
+        self._mark = mark
         self._lines: deque[str] = deque(maxlen=TAIL_LINES)
         self._reading: asyncio.Task[None] | None = None
         self.pid = pid
@@ -66,39 +69,42 @@ class Process:
             log = order.log_file.open("ab", buffering=0) if order.log_file else None
         except OSError as error:
             raise StartFailed(f"the log file {order.log_file} cannot be written: {error.strerror}") from error
+        output, write_end = await _pipe()
         # -I: whatever lies in the working directory is not imported in place of the standard library.
-        keeper = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            str(KEEPER),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_MAX_LINE_BYTES,
-            start_new_session=True,
-        )
+        try:
+            keeper = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                str(KEEPER),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=write_end,
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
         assert keeper.stdin is not None
-        assert keeper.stdout is not None
+        mark = secrets.token_hex(16)
         document: dict[str, Any] = {
             "argv": list(order.argv),
-            "env": dict(order.env),
+            "env": {**order.env, _MARK: mark},
             "cwd": str(order.cwd),
             "grace_s": order.grace_s,
         }
         try:
             keeper.stdin.write(json.dumps(document).encode() + b"\n")
             await keeper.stdin.drain()
-            answer: dict[str, Any] = json.loads(await keeper.stdout.readline() or b"{}")
+            answer: dict[str, Any] = json.loads(await output.reader.readline() or b"{}")
+            if "pid" not in answer:
+                raise StartFailed(str(answer.get("error", "its keeper process failed")))
         except BaseException:
             keeper.stdin.close()
             await asyncio.shield(keeper.wait())
-            raise
-        if "pid" not in answer:
-            await keeper.wait()
+            output.transport.close()
             if log is not None:
                 log.close()
-            raise StartFailed(str(answer.get("error", "its keeper process failed")))
-        process = cls(keeper, answer["pid"], order.grace_s)
-        process._reading = asyncio.create_task(process._read(keeper.stdout, log, on_line))
+            raise
+        process = cls(keeper, answer["pid"], order.grace_s, mark)
+        process._reading = asyncio.create_task(process._read(output, log, on_line))
         return process
 
     @property
@@ -139,17 +145,20 @@ class Process:
             await asyncio.gather(self._reading, return_exceptions=True)
 
     def _sweep(self) -> None:
-        """Kill what is left of the group, where the keeper itself was killed."""
+        """Kill what is left, where the keeper itself was killed."""
+        if (self._keeper.returncode or 0) >= 0:
+            return  # it did so itself, and the ids may be somebody else's by now
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        for pid in _marked(self._mark):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
-    async def _read(
-        self, stdout: asyncio.StreamReader, log: IO[bytes] | None, on_line: Callable[[str], None]
-    ) -> None:
+    async def _read(self, output: _Output, log: IO[bytes] | None, on_line: Callable[[str], None]) -> None:
         try:
             while True:
                 try:
-                    line = await stdout.readline()
+                    line = await output.reader.readline()
                 except ValueError:  # a line longer than the limit: its beginning is gone
                     continue
                 if not line:
@@ -160,5 +169,35 @@ class Process:
                 self._lines.append(text)
                 on_line(text)
         finally:
+            output.transport.close()
             if log is not None:
                 log.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The reading end of a pipe: ours to close, whoever still holds the other end."""
+
+    reader: asyncio.StreamReader
+    transport: asyncio.ReadTransport
+
+
+async def _pipe() -> tuple[_Output, int]:
+    """A pipe's reading end, and the descriptor of its writing end."""
+    read_end, write_end = os.pipe()
+    reader = asyncio.StreamReader(limit=_MAX_LINE_BYTES)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", 0)
+    )
+    return _Output(reader, transport), write_end
+
+
+def _marked(mark: str) -> list[int]:
+    """Processes that were started with our mark in their environment."""
+    wanted = f"{_MARK}={mark}".encode()
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found

@@ -1,0 +1,247 @@
+"""A small server with vLLM's interface, for tests of what goes on around a server.
+
+It says what vLLM 0.32.0 says on start, answers with the last user message, and does with adapters and with
+sleep what that release does: statuses and words were copied from it. Like vLLM it starts a worker process of
+its own, whose id is the `worker` of /server_info. While it sleeps, requests hang, as they do there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+FAILURE = """(EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101] Traceback (most recent call last):
+(EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101]   File "vllm/v1/engine/core.py", line 1, in run
+(EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101] ValueError: {why}
+(APIServer pid=5) RuntimeError: Engine core initialization failed. See root cause above."""
+
+
+class State:
+    """What the server holds."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.adapters: dict[str, str] = {}
+        self.awake = threading.Event()
+        self.awake.set()
+        self.level = 0
+        self.weights = True
+        self.healthy = True
+        self.running = 0
+        self.waiting = 0
+        self.calls: list[str] = []
+        self.worker = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    state: State
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        path, state = urlsplit(self.path).path, self.state
+        if path == "/health":
+            self._send(200 if state.healthy else 503, b"")
+        elif path == "/metrics":
+            name = state.options.served_model_name
+            lines = [
+                f'vllm:num_requests_running{{engine="0",model_name="{name}"}} {state.running}.0',
+                f'vllm:num_requests_waiting{{engine="0",model_name="{name}"}} {state.waiting}.0',
+                f'vllm:kv_cache_usage_perc{{engine="0",model_name="{name}"}} 0.0',
+            ]
+            self._send(200, "\n".join(lines).encode(), "text/plain")
+        elif path == "/v1/models":
+            if self._allowed():
+                base = state.options.served_model_name
+                rows: list[dict[str, Any]] = [
+                    {"id": base, "root": state.options.model, "parent": None, "max_model_len": 512}
+                ]
+                rows += [
+                    {"id": name, "root": where, "parent": base} for name, where in state.adapters.items()
+                ]
+                self._json(200, {"object": "list", "data": rows})
+        elif path == "/is_sleeping" and state.options.enable_sleep_mode:
+            self._json(200, {"is_sleeping": not state.awake.is_set()})
+        elif path == "/server_info":
+            self._json(200, {"worker": state.worker, "calls": state.calls, "pid": os.getpid()})
+        else:
+            self._json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        url, state = urlsplit(self.path), self.state
+        given: dict[str, Any] = json.loads(body) if body else {}
+        if url.path.startswith("/v1/") and not self._allowed():
+            return
+        if url.path == "/v1/chat/completions":
+            self._chat(given)
+        elif url.path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter") and state.options.enable_lora:
+            self._adapter(url.path, given)
+        elif url.path == "/sleep" and state.options.enable_sleep_mode:
+            state.level = int(parse_qs(url.query).get("level", ["1"])[0])
+            state.weights = state.level < 2
+            state.awake.clear()
+            state.calls.append(f"sleep {state.level}")
+            self._send(200, b"")
+        elif url.path == "/wake_up" and state.options.enable_sleep_mode:
+            state.calls.append(f"wake_up {url.query}".strip())
+            if "tags=weights" not in url.query:
+                state.awake.set()
+            self._send(200, b"")
+        elif url.path == "/collective_rpc" and state.options.enable_sleep_mode:
+            state.calls.append(given["method"])
+            state.weights = state.weights or given["method"] == "reload_weights"
+            self._json(200, {"results": [None]})
+        elif url.path == "/classify":
+            words = len(str(given["messages"]))
+            self._json(200, {"data": [{"index": 0, "label": "LABEL_0", "probs": [words / 100]}]})
+        elif url.path == "/fake":
+            for name, value in given.items():
+                setattr(state, name, value)
+            self._send(200, b"")
+        else:
+            self._json(404, {"detail": "Not Found"})
+
+    def _adapter(self, path: str, given: dict[str, Any]) -> None:
+        name, held = given["lora_name"], self.state.adapters
+        if path == "/v1/unload_lora_adapter":
+            if name not in held:
+                self._error(404, f"The lora adapter '{name}' cannot be found.")
+                return
+            del held[name]
+            self.state.calls.append(f"unload {name}")
+            self._send(200, f"Success: LoRA adapter '{name}' removed successfully.".encode())
+        elif name in held:
+            self._error(
+                400,
+                f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, "
+                "set 'load_inplace' to True.",
+            )
+        elif not Path(given["lora_path"]).is_dir():
+            self._error(404, f"Loading lora {name} failed: No adapter found for <path>")
+        else:
+            held[name] = given["lora_path"]
+            self.state.calls.append(f"load {name}")
+            self._send(200, f"Success: LoRA adapter '{name}' added successfully.".encode())
+
+    def _chat(self, given: dict[str, Any]) -> None:
+        state, model = self.state, given["model"]
+        if model not in (state.options.served_model_name, *state.adapters):
+            self._error(404, f"The model `{model}` does not exist.")
+            return
+        state.awake.wait()
+        if not state.weights:
+            self._error(500, "garbage: the weights were dropped and not read again")
+            return
+        content = given["messages"][-1]["content"]
+        text = content if isinstance(content, str) else content[0]["text"]
+        text = f"{model}: {text}"
+        if state.options.slow_s:
+            time.sleep(state.options.slow_s)
+        common = {"id": f"chatcmpl-{time.monotonic_ns()}", "created": 0, "model": model}
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        if not given.get("stream"):
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": "stop",
+            }
+            self._json(200, {**common, "object": "chat.completion", "choices": [choice], "usage": usage})
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        deltas = [{"role": "assistant", "content": ""}, {"content": text[:4]}, {"content": text[4:]}]
+        for delta, reason in (*((delta, None) for delta in deltas), ({}, "stop")):
+            choice = {"index": 0, "delta": delta, "finish_reason": reason}
+            event = {**common, "object": "chat.completion.chunk", "choices": [choice]}
+            self._chunk(b"data: " + json.dumps(event).encode() + b"\n\n")
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
+
+    def _allowed(self) -> bool:
+        key = os.environ.get("VLLM_API_KEY")
+        if key and self.headers.get("authorization") != f"Bearer {key}":
+            self._json(401, {"error": "Unauthorized"})
+            return False
+        return True
+
+    def _error(self, status: int, message: str) -> None:
+        self._json(status, {"error": {"message": message, "type": "x", "param": None, "code": status}})
+
+    def _json(self, status: int, value: Any) -> None:
+        self._send(status, json.dumps(value).encode(), "application/json")
+
+    def _send(self, status: int, body: bytes, kind: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    """Threads that nobody waits for, and no words about clients that left."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may leave."""
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    parser = argparse.ArgumentParser(prog="api_server.py")
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--model")
+    parser.add_argument("--served-model-name")
+    parser.add_argument("--max-model-len", type=int)
+    parser.add_argument("--max-num-seqs", type=int)
+    parser.add_argument("--max-loras", type=int)
+    parser.add_argument("--max-lora-rank", type=int)
+    parser.add_argument("--enable-lora", action="store_true")
+    parser.add_argument("--enable-sleep-mode", action="store_true")
+    parser.add_argument("--fail", default="")
+    parser.add_argument("--delay-s", type=float, default=0)
+    parser.add_argument("--slow-s", type=float, default=0)
+    options = parser.parse_args()
+    print("(APIServer pid=5) INFO 11-22 04:47:00 [model.py:733] Resolved architecture: LlamaForCausalLM")
+    state = State(options)
+    # In a session of its own, so that only its parentage shows whose it is.
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    state.worker = worker.pid
+    print(f"worker {worker.pid}", flush=True)
+    print("(EngineCore pid=7) INFO 11-22 04:47:01 [cpu_model_runner.py:1] Starting to load model", flush=True)
+    if options.fail:
+        print(FAILURE.format(why=options.fail), flush=True)
+        worker.kill()
+        sys.exit(1)
+    time.sleep(options.delay_s)
+    Handler.state = state
+    server = Server((options.host, options.port), Handler)
+    print("INFO:     Application startup complete.", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,430 @@
+"""Experts on a server that behaves as vLLM does: the kit, adapters, load, sleep mode, shared memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from coe.contracts import Expert, RewardExpert
+from coe.errors import ConfigError, ExpertRejected, ExpertUnavailable
+from coe.testing import FakeUpstream, Fault, chat, collect, context
+from coe.testing.conformance import ExpertConformance, RewardConformance
+from coe_vllm._expert import AdapterExpert, VllmExpert
+from coe_vllm._memory import SharedMemory
+
+from .conftest import launched, make_expert
+
+pytestmark = pytest.mark.slow
+
+
+async def answer(expert: Expert, text: str = "hello", **fields: Any) -> str:
+    reply = await expert.complete(chat(text, **fields), context())
+    return (await collect(reply)).text
+
+
+async def tell(expert: VllmExpert, **facts: Any) -> None:
+    """Change the server's state."""
+    await expert.backend.api._ask("POST", "/fake", facts)
+
+
+async def calls(expert: VllmExpert) -> list[str]:
+    return json.loads(await expert.backend.api._ask("GET", "/server_info"))["calls"]
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not done():
+            await asyncio.sleep(0.02)
+
+
+def adapter(folder: Path, *, rank: int = 4, hidden: int = 8, layer: int = 0, **config: Any) -> Path:
+    """An adapter as PEFT saves it, all zeros."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = {"peft_type": "LORA", "r": rank, "base_model_name_or_path": "some/model", **config}
+    (folder / "adapter_config.json").write_text(json.dumps(said))
+    stem = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+    save_file(
+        {
+            f"{stem}.lora_A.weight": np.zeros((rank, hidden), np.float32),
+            f"{stem}.lora_B.weight": np.zeros((hidden, rank), np.float32),
+        },
+        folder / "adapter_model.safetensors",
+    )
+    return folder
+
+
+@asynccontextmanager
+async def server(**args: Any) -> AsyncGenerator[VllmExpert, None]:
+    """A launched server, ready."""
+    expert = make_expert("vllm", "base", launched(args=args))
+    try:
+        await expert.start()
+        yield expert
+    finally:
+        await expert.aclose()
+
+
+class TestAttached(ExpertConformance):
+    """The kit, on a server that runs already."""
+
+    @pytest.fixture
+    def make(self) -> Any:
+        with FakeUpstream() as upstream:
+            yield lambda: WithoutIntrospection(upstream.base_url)
+
+    @pytest.fixture
+    def make_unreachable(self) -> Callable[[], Expert]:
+        keys = {"model": "m", "base_url": "http://127.0.0.1:9/v1"}
+        return lambda: make_expert("vllm", "base", keys)
+
+    @pytest.fixture
+    def make_silent(self) -> Any:
+        with FakeUpstream(Fault.HANG) as upstream:
+            yield lambda: WithoutIntrospection(upstream.base_url)
+            upstream.release()
+
+
+def WithoutIntrospection(base_url: str) -> Expert:
+    """The expert on a server that has chats only, taken for introspected."""
+    expert: VllmExpert = make_expert("vllm", "base", {"model": "m", "base_url": base_url})
+    expert._url, expert._seen = base_url.removesuffix("/v1"), True
+    expert.backend._up = True  # type: ignore[attr-defined]
+    return expert
+
+
+class TestLaunched(ExpertConformance):
+    """The kit, on a server that coe launches for each check."""
+
+    @pytest.fixture
+    def make(self) -> Callable[[], Expert]:
+        return lambda: make_expert("vllm", "base", launched())
+
+
+class TestAdapter(ExpertConformance):
+    """The kit, on an adapter."""
+
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Callable[[], Expert]:
+        folder = adapter(tmp_path / "a")
+
+        def make() -> Expert:
+            base = make_expert("vllm", "base", launched(args={"enable_lora": True}))
+            expert = make_expert(
+                "adapter", "a", {"base": "base", "path": str(folder)}, experts={"base": base}
+            )
+            own = expert.aclose
+
+            async def aclose() -> None:
+                await own()
+                await base.aclose()
+
+            expert.aclose = aclose
+            return expert
+
+        return make
+
+
+class TestReward(RewardConformance):
+    """The kit, on a pooling server."""
+
+    @pytest.fixture
+    def make(self) -> Callable[[], RewardExpert]:
+        return lambda: make_expert("vllm-reward", "judge", launched())
+
+
+def run(check: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(check())  # type: ignore[arg-type]
+
+
+def test_load_and_health_follow_the_server() -> None:
+    async def check() -> None:
+        async with server(max_num_seqs=4) as expert:
+            assert expert.load == 0
+            await tell(expert, running=4)
+            await until(lambda: expert.load == 1)
+            await tell(expert, waiting=1)
+            await until(lambda: expert.load == 2)
+            await tell(expert, running=0, waiting=0)
+            await until(lambda: expert.load == 0)
+
+    run(check)
+
+
+def test_a_model_that_the_server_has_not_is_named() -> None:
+    async def check() -> None:
+        async with server() as expert:
+            keys = {
+                "model": "other",
+                "base_url": expert.backend.api.root_url,
+                "api_key": expert.backend.api_key,
+            }
+            attached = make_expert("vllm", "attached", keys)
+            with pytest.raises(ExpertUnavailable, match=r"has no model `other`; it has `base`"):
+                await attached.start()
+            await attached.aclose()
+            attached = make_expert("vllm", "attached", {**keys, "model": "base"})
+            await attached.start()
+            assert attached.card.context_window == 512
+            assert await answer(attached) == "base: hello"
+            await attached.aclose()
+
+    run(check)
+
+
+@asynccontextmanager
+async def with_adapters(
+    tmp_path: Path, names: str, **args: Any
+) -> AsyncGenerator[tuple[VllmExpert, dict[str, AdapterExpert]], None]:
+    async with server(enable_lora=True, **args) as base:
+        yield (
+            base,
+            {
+                name: make_expert(
+                    "adapter",
+                    name,
+                    {"base": "base", "path": str(adapter(tmp_path / name))},
+                    experts={"base": base},
+                )
+                for name in names
+            },
+        )
+
+
+def test_adapters_load_on_demand_and_the_least_wanted_leaves(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with with_adapters(tmp_path, "abc", max_loras=2) as (base, adapters):
+            for name in "aab":
+                assert await answer(adapters[name]) == f"{name}: hello"
+            assert await calls(base) == ["load a", "load b"]
+            assert await answer(adapters["c"], stream=True) == "c: hello"
+            assert await calls(base) == ["load a", "load b", "unload b", "load c"]
+            assert base.slots.loaded == {"a", "c"}
+            assert await answer(base) == "base: hello"
+
+    run(check)
+
+
+def test_an_adapter_in_use_is_not_evicted_and_all_are_served(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with with_adapters(tmp_path, "abcd", max_loras=2, slow_s=0.05) as (base, adapters):
+            names = "abcdabcdaabbccdd"
+            texts = await asyncio.gather(*(answer(adapters[name], name) for name in names))
+            assert texts == [f"{name}: {name}" for name in names]
+            done = await calls(base)
+            inside: set[str] = set()
+            for call in done:
+                verb, name = call.split()
+                inside = inside - {name} if verb == "unload" else inside | {name}
+                assert len(inside) <= 2
+
+    run(check)
+
+
+def test_after_a_restart_adapters_are_loaded_anew(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with with_adapters(tmp_path, "a") as (base, adapters):
+            assert await answer(adapters["a"]) == "a: hello"
+            pid = base.backend.server.pid  # type: ignore[attr-defined]
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: not base.awake)
+            await until(lambda: base.awake)
+            assert await answer(adapters["a"]) == "a: hello"
+            assert await calls(base) == ["load a"]
+
+    run(check)
+
+
+def test_a_server_without_adapters_says_what_it_needs(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with server() as base:
+            keys = {"base": "base", "path": str(adapter(tmp_path / "a"))}
+            expert = make_expert("adapter", "a", keys, experts={"base": base})
+            with pytest.raises(ExpertUnavailable, match="start it with --enable-lora"):
+                await answer(expert)
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("files", "keys", "words"),
+    [
+        ({"rank": 32}, {}, r"its rank is 32, the server takes up to 8"),
+        ({"hidden": 16}, {}, r"made for hidden size 16, the base has 8"),
+        ({"layer": 2}, {}, r"changes layer 2, the base has 2 layers"),
+        ({"base_model_name_or_path": "other/thing"}, {}, r"trained on `other/thing`, the base is"),
+        ({"base_model_name_or_path": "other/thing"}, {"base_model": "any"}, None),
+        ({"base_model_name_or_path": "other/thing"}, {"base_model": "mine/thing"}, None),
+        ({"use_dora": True}, {}, "made with `use_dora`"),
+        ({"modules_to_save": ["lm_head"]}, {}, "made with `modules_to_save`"),
+        ({"bias": "all"}, {}, "changes biases"),
+        ({"peft_type": "IA3"}, {}, "of type 'IA3'"),
+        ({}, {}, None),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_with_the_reason(
+    tmp_path: Path, files: dict[str, Any], keys: dict[str, Any], words: str | None
+) -> None:
+    (tmp_path / "model").mkdir()
+    config = {"hidden_size": 8, "num_hidden_layers": 2}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    base_keys = {**launched(args={"max_lora_rank": 8}), "config": "model"}
+    base = make_expert("vllm", "base", base_keys, base_dir=tmp_path)
+    adapter(tmp_path / "a", **files)
+    given = {"base": "base", "path": "a", **keys}
+    if words is None:
+        assert (
+            make_expert("adapter", "a", given, experts={"base": base}, base_dir=tmp_path).card.kind
+            == "adapter"
+        )
+        return
+    with pytest.raises(ConfigError, match=words):
+        make_expert("adapter", "a", given, experts={"base": base}, base_dir=tmp_path)
+
+
+def test_a_folder_without_an_adapter_is_named(tmp_path: Path) -> None:
+    base = make_expert("vllm", "base", launched())
+    with pytest.raises(ConfigError, match=r"holds no adapter: there is no adapter_config.json"):
+        make_expert("adapter", "a", {"base": "base", "path": "."}, experts={"base": base}, base_dir=tmp_path)
+    echo = make_expert("echo", "echo", {})
+    with pytest.raises(ConfigError, match="`echo` is not of kind `vllm`"):
+        make_expert("adapter", "a", {"base": "echo"}, experts={"echo": echo})
+
+
+@asynccontextmanager
+async def sharing(
+    names: str, gpu_gb: float, host_gb: float = 0, **keys: Any
+) -> AsyncGenerator[tuple[SharedMemory, dict[str, VllmExpert]], None]:
+    """Launched servers of one gigabyte each that share a memory."""
+    memory = make_expert("vllm-memory", "gpu", {"gpu_gb": gpu_gb, "host_gb": host_gb, "max_overtaken": 4})
+    args = {"enable_sleep_mode": True} if keys.get("sleep") == "mode" else {}
+    experts = {
+        name: make_expert(
+            "vllm",
+            name,
+            {**launched(args=args), "memory": "gpu", "memory_gb": 1, **keys},
+            experts={"gpu": memory},
+        )
+        for name in names
+    }
+    try:
+        yield memory, experts
+    finally:
+        for each in (memory, *experts.values()):
+            await each.aclose()
+
+
+def test_processes_take_turns_where_memory_is_short() -> None:
+    async def check() -> None:
+        async with sharing("abc", gpu_gb=2) as (memory, experts):
+            outcomes = await asyncio.gather(
+                *(each.start() for each in experts.values()), return_exceptions=True
+            )
+            assert [isinstance(each, ExpertUnavailable) for each in outcomes] == [False, False, True]
+            assert [each.awake for each in experts.values()] == [True, True, False]
+            assert await answer(experts["c"]) == "c: hello"
+            assert [each.awake for each in experts.values()].count(True) == 2
+            assert experts["c"].awake
+            names = "abcab"
+            texts = await asyncio.gather(*(answer(experts[name], name) for name in names))
+            assert texts == [f"{name}: {name}" for name in names]
+            assert sum(1 for m in memory.residency.models.values() if m.tier == "gpu") <= 2
+            assert memory.residency.models["c"].start_s < 60
+
+    run(check)
+
+
+def test_a_pinned_server_never_leaves_and_what_cannot_fit_says_so() -> None:
+    async def check() -> None:
+        memory = make_expert("vllm-memory", "gpu", {"gpu_gb": 1})
+        keys = {**launched(), "memory": "gpu", "memory_gb": 1}
+        pinned = make_expert("vllm", "p", {**keys, "pinned": True}, experts={"gpu": memory})
+        other = make_expert("vllm", "o", keys, experts={"gpu": memory})
+        await pinned.start()
+        reply = asyncio.create_task(other.complete(chat("x"), context(timeout_s=0.3)))
+        with pytest.raises(Exception, match="still being made ready"):
+            await reply
+        assert pinned.awake
+        with pytest.raises(ExpertRejected, match="is memory, not a model"):
+            await memory.complete(chat("x"), context())
+        for each in (memory, pinned, other):
+            await each.aclose()
+
+    run(check)
+
+
+def test_a_server_that_cannot_wake_fails_its_requests_and_nobody_elses() -> None:
+    async def check() -> None:
+        async with sharing("ab", gpu_gb=1) as (memory, experts):
+            broken = make_expert(
+                "vllm",
+                "x",
+                {**launched(args={"fail": "no memory"}), "memory": "gpu", "memory_gb": 1},
+                experts={"gpu": memory},
+            )
+            with pytest.raises(ExpertUnavailable, match="no memory"):
+                await broken.complete(chat("x"), context())
+            assert await answer(experts["a"]) == "a: hello"
+            await broken.aclose()
+
+    run(check)
+
+
+def test_sleep_mode_moves_weights_to_host_memory_and_back() -> None:
+    async def check() -> None:
+        async with sharing("ab", gpu_gb=1, host_gb=1, sleep="mode") as (memory, experts):
+            a, b = experts["a"], experts["b"]
+            assert await answer(a) == "a: hello"
+            pid = a.backend.server.pid  # type: ignore[attr-defined]
+            assert await answer(b) == "b: hello"
+            assert not a.awake
+            assert memory.residency.models["a"].tier == "host"
+            assert a.backend.server.pid == pid, "it sleeps, and its process stays"  # type: ignore[attr-defined]
+            assert await answer(a) == "a: hello"
+            assert await calls(a) == ["sleep 1", "wake_up"]
+            assert memory.residency.models["b"].tier == "host"
+
+    run(check)
+
+
+def test_a_server_that_is_not_ours_drops_its_weights_and_reads_them_again() -> None:
+    async def check() -> None:
+        async with server(enable_sleep_mode=True) as first:
+            memory = make_expert("vllm-memory", "gpu", {"gpu_gb": 1, "host_gb": 0})
+            there = {"base_url": first.backend.api.root_url, "api_key": first.backend.api_key}
+            keys = {
+                **there,
+                "model": "base",
+                "memory": "gpu",
+                "memory_gb": 1,
+                "sleep": "mode",
+                "poll_s": 0.05,
+            }
+            attached = make_expert("vllm", "attached", keys, experts={"gpu": memory})
+            other = make_expert(
+                "vllm", "other", {**launched(), "memory": "gpu", "memory_gb": 1}, experts={"gpu": memory}
+            )
+            await attached.start()
+            assert memory.residency.models["attached"].tier == "gpu"
+            assert await answer(other) == "other: hello"
+            assert memory.residency.models["attached"].tier == "disk"
+            assert await answer(attached) == "base: hello"
+            assert await calls(first) == [
+                "sleep 2",
+                "wake_up tags=weights",
+                "reload_weights",
+                "wake_up tags=kv_cache",
+            ]
+            for each in (memory, attached, other):
+                await each.aclose()
+
+    run(check)
