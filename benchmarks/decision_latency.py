@@ -20,7 +20,7 @@ from typing import Any
 from coe.contracts import Features
 from coe.testing import create, load, pool_view
 from coe_routers.classifiers import classification, evidence
-from coe_routers.features import Encoder, StaticEmbedder, count_ngrams, weigh
+from coe_routers.features import Encoder, StaticEmbedder, count_ngrams, read, weigh
 
 TOKENS = (20, 200, 1000, 100_000)
 ROUNDS = 7
@@ -72,12 +72,14 @@ def parts(classifier: Any, texts: Sequence[str]) -> list[tuple[str, Callable[[An
     assert encoder.idf is not None
     assert encoder.embedder is not None
     idf, embedder, head = encoder.idf, encoder.embedder, classifier.head
-    counted = [count_ngrams(text) for text in texts]
+    readings = [read(text) for text in texts]
+    counted = [count_ngrams(reading) for reading in readings]
     encoded = [encoder.encode([Features(text=text)]) for text in texts]
     logits = [(head.logits(each), evidence(each)) for each in encoded]
     categories = len(classifier.categories)
     return [
-        ("count n-grams", count_ngrams, texts),
+        ("read", read, texts),
+        ("count n-grams", count_ngrams, readings),
         ("TF-IDF", lambda each: weigh(*each, idf), counted),
         ("static embedding", lambda text: embedder.embed([text]), texts),
         ("linear head", head.logits, encoded),

@@ -15,6 +15,7 @@ from coe_routers.features import (
     Encoder,
     count_ngrams,
     inverse_document_frequency,
+    read,
     routing_text,
     weigh,
 )
@@ -57,7 +58,7 @@ def encode(outcomes: Outcomes, embedder: Embedder | None, *, ngrams: bool = True
     texts = [routing_text(each, tools=tools) for each in outcomes.features()]
     idf, lexical = None, None
     if ngrams:
-        counted = [count_ngrams(text) for text in texts]
+        counted = [count_ngrams(read(text)) for text in texts]
         idf = inverse_document_frequency([buckets for buckets, _ in counted])
         lexical = tuple(weigh(buckets, counts, idf) for buckets, counts in counted)
     return Encoder(idf, embedder, tools), Encoded(lexical, embedder.embed(texts) if embedder else None)

@@ -68,8 +68,8 @@ class TrainedClassifier:
 def evidence(encoded: Encoded) -> NDArray[np.bool_]:
     """Which prompts have anything to go by, bool[n]."""
     found = np.zeros(len(encoded), np.bool_)
-    if encoded.dense is not None:
-        found |= encoded.dense.any(axis=1)
     if encoded.lexical is not None:
-        found |= np.array([len(row.buckets) > 0 for row in encoded.lexical], np.bool_)
+        found[:] = [len(row.buckets) > 0 for row in encoded.lexical]
+    if encoded.dense is not None and not found.all():
+        found |= encoded.dense.any(axis=1)
     return found

@@ -2,6 +2,7 @@
 
 from coe_routers.features._encoder import Encoded, Encoder, SparseRow, inverse_document_frequency, weigh
 from coe_routers.features._ngrams import BUCKETS, SCHEME, count_ngrams
+from coe_routers.features._reading import Reading, read
 from coe_routers.features._static import StaticEmbedder
 from coe_routers.features._text import MAX_CHARS, routing_text, windows
 
@@ -11,10 +12,12 @@ __all__ = [
     "SCHEME",
     "Encoded",
     "Encoder",
+    "Reading",
     "SparseRow",
     "StaticEmbedder",
     "count_ngrams",
     "inverse_document_frequency",
+    "read",
     "routing_text",
     "weigh",
     "windows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coe_routers.features._ngrams import BUCKETS, WORD_BUCKETS, count_ngrams
+from coe_routers.features._reading import read
+from coe_routers.features._static import StaticEmbedder
 from coe_routers.features._text import routing_text
 
 if TYPE_CHECKING:
@@ -16,15 +19,18 @@ if TYPE_CHECKING:
 
     from coe.contracts import Embedder, Features
 
+_DAMPED = (1 + np.log(np.maximum(np.arange(4096), 1))).astype(np.float32)
+"""`1 + ln count`; texts with an n-gram that occurs more often are rare."""
+
 
 @dataclass(frozen=True, slots=True)
 class SparseRow:
-    """The n-grams of one prompt: buckets int32[m], sorted, and TF-IDF weights float32[m].
+    """The n-grams of one prompt: buckets int64[m], sorted, and TF-IDF weights float32[m].
 
     The words' part and the bytes' part have unit norm each.
     """
 
-    buckets: NDArray[np.int32]
+    buckets: NDArray[np.int64]
     values: NDArray[np.float32]
 
 
@@ -73,21 +79,34 @@ class Encoder:
     def encode(self, features: Sequence[Features]) -> Encoded:
         """Encode n prompts."""
         texts = [routing_text(each, tools=self.tools) for each in features]
-        lexical = None if self.idf is None else tuple(weigh(*count_ngrams(text), self.idf) for text in texts)
+        if self.idf is None:
+            return Encoded(None, self.embedder.embed(texts) if self.embedder else None)
+        readings = [read(text) for text in texts]
+        lexical = tuple(weigh(*count_ngrams(reading), self.idf) for reading in readings)
+        if isinstance(self.embedder, StaticEmbedder):
+            return Encoded(lexical, self.embedder.embed_readings(readings))
         return Encoded(lexical, self.embedder.embed(texts) if self.embedder else None)
 
 
-def weigh(buckets: NDArray[np.int32], counts: NDArray[np.float32], idf: NDArray[np.float32]) -> SparseRow:
+def weigh(buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np.float32]) -> SparseRow:
     """TF-IDF with damped counts: `(1 + ln count) * idf`, words and bytes normed separately."""
-    values = (1 + np.log(counts)) * idf.take(buckets)
+    values = idf.take(buckets)
+    values *= _damped(counts)
     split = int(buckets.searchsorted(WORD_BUCKETS))
     for part in (values[:split], values[split:]):
         if len(part):
-            part /= np.sqrt(part @ part)
+            part *= np.float32(1 / math.sqrt(part @ part))
     return SparseRow(buckets, values)
 
 
-def inverse_document_frequency(counted: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+def _damped(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    try:
+        return _DAMPED.take(counts)
+    except IndexError:
+        return (1 + np.log(counts)).astype(np.float32)
+
+
+def inverse_document_frequency(counted: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
     """Smoothed idf, float32[BUCKETS], from the buckets of each training text.
 
     A bucket that training never saw weighs most: a strange text keeps little weight for what is known,

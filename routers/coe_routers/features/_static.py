@@ -6,6 +6,7 @@ Source: vectors distilled from sentence-transformers/all-MiniLM-L6-v2 with model
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coe.errors import ArtifactError
-from coe_routers.features._wordpiece import WordPiece
+from coe_routers.features._reading import Reading, read
+from coe_routers.features._token_rows import TokenRows
 from coe_routers.store import read_folder, read_tensors
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class StaticEmbedder:
         fingerprint: str,
     ) -> None:
         self._vocabulary = vocabulary
-        self._split = WordPiece({token: row for row, token in enumerate(vocabulary)})
+        self._tokens = TokenRows(vocabulary)
         self._vectors = vectors
         self._scales = scales
         self._fingerprint = fingerprint
@@ -74,18 +76,22 @@ class StaticEmbedder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dim], unit norm; zero for a text without a known token."""
-        embedded = np.zeros((len(texts), self.dim), np.float32)
-        for place, text in enumerate(texts):
-            rows = self._split.rows(text)
+        return self.embed_readings([read(text) for text in texts])
+
+    def embed_readings(self, readings: Sequence[Reading]) -> NDArray[np.float32]:
+        """The same for texts that were read already."""
+        embedded = np.zeros((len(readings), self.dim), np.float32)
+        for place, reading in enumerate(readings):
+            rows = self._tokens.rows(reading)
             if len(rows):
                 embedded[place] = self._mean(rows)
         return embedded
 
-    def tokens(self, text: str) -> NDArray[np.int32]:
-        """Rows of the text's tokens, int32[n]."""
-        return self._split.rows(text)
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """Rows of the text's tokens, int64[n]: words first, then punctuation."""
+        return self._tokens.rows(read(text))
 
-    def _mean(self, rows: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _mean(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         total = self._scales.take(rows) @ self._vectors.take(rows, axis=0).astype(np.float32)
-        norm = np.sqrt(total @ total)
-        return total / norm if norm > 0 else total
+        norm = math.sqrt(total @ total)
+        return total * np.float32(1 / norm) if norm > 0 else total

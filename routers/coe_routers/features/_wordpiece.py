@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CACHED_CHUNKS = 32_768
-_MAX_WORD_CHARS = 100
+MAX_WORD_CHARS = 100
 _CACHED_CHARACTERS = 8192
 _IDEOGRAPHS = (
     (0x3400, 0x4DBF),
@@ -55,7 +55,7 @@ class WordPiece(dict[str, bytes]):
     def __missing__(self, chunk: str) -> bytes:
         rows = [row for word in _split(chunk) for row in self._pieces(word)]
         pieces = np.array(rows, np.int32).tobytes()
-        if len(chunk) <= _MAX_WORD_CHARS:
+        if len(chunk) <= MAX_WORD_CHARS:
             if len(self) >= _CACHED_CHUNKS:
                 self.clear()
             self[chunk] = pieces
@@ -63,7 +63,7 @@ class WordPiece(dict[str, bytes]):
 
     def _pieces(self, word: str) -> Sequence[int]:
         """Longest match first from the left; nothing when a part of the word is unknown."""
-        if len(word) > _MAX_WORD_CHARS:
+        if len(word) > MAX_WORD_CHARS:
             return ()
         pieces: list[int] = []
         start = 0

@@ -135,8 +135,8 @@ class TwoStepRouter:
 def _top(categories: Sequence[str], probabilities: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
     """The most probable categories; equal ones in the classifier's order."""
     values = probabilities.tolist()
-    order = sorted(range(len(values)), key=lambda index: -values[index])
-    return tuple((categories[index], round(values[index], 4)) for index in order[:_TOP_CATEGORIES])
+    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+    return tuple([(categories[index], round(values[index], 4)) for index in order[:_TOP_CATEGORIES]])
 
 
 def _first(expert: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:

@@ -27,11 +27,13 @@ from coe_routers.features import (
     Encoder,
     count_ngrams,
     inverse_document_frequency,
+    read,
     routing_text,
     weigh,
 )
 from coe_routers.training._calibration import fit_temperature, uncertainty_limit
 from coe_routers.training._folds import stratified_folds
+from coe_routers.training._separators import Separators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,14 +126,14 @@ def fit_classifier(
     targets = np.array([columns.index(label) for label in labels], np.int64)
     fold_of = stratified_folds(labels, groups or texts, options.folds, options.seed)
     logits = np.zeros((len(labels), len(columns)), np.float32)
+    fit = _Heads(encoded, targets, len(columns), options).fit
     for fold in range(options.folds):
         test = np.flatnonzero(fold_of == fold)
-        head = _head(encoded, np.flatnonzero(fold_of != fold), targets, len(columns), options)
-        logits[test] = head.logits(encoded.take(test))
+        logits[test] = fit(np.flatnonzero(fold_of != fold)).logits(encoded.take(test))
     temperature = fit_temperature(logits, targets)
     found = classification(logits, len(categories), temperature, evidence(encoded))
     inside = targets < len(categories)
-    head = _head(encoded, np.arange(len(labels)), targets, len(columns), options)
+    head = fit(np.arange(len(labels)))
     return Fitted(
         TrainedClassifier(encoder, head, categories, temperature),
         uncertainty_limit(found.uncertainty[inside], options.keep),
@@ -158,28 +160,48 @@ def _encode(
     """The encoder with its document frequencies, and the texts through it; n-grams are counted once."""
     idf, lexical = None, None
     if ngrams:
-        counted = [count_ngrams(text) for text in texts]
+        counted = [count_ngrams(read(text)) for text in texts]
         idf = inverse_document_frequency([buckets for buckets, _ in counted])
         lexical = tuple(weigh(buckets, counts, idf) for buckets, counts in counted)
     return Encoder(idf, embedder, tools), Encoded(lexical, embedder.embed(texts) if embedder else None)
 
 
-def _head(
-    encoded: Encoded, rows: NDArray[np.int64], targets: NDArray[np.int64], columns: int, options: FitOptions
-) -> Head:
-    part = encoded.take(rows)
-    if options.method == "knn":
-        assert part.dense is not None
-        return NeighbourHead.fit(part.dense, targets[rows], columns, options.neighbours)
-    matrix = _matrix(part)
-    if options.method == "centroid":
-        weights, bias = _centroids(matrix, targets[rows], columns)
-    else:
-        weights, bias = _separators(matrix, targets[rows], columns, options)
-    split = BUCKETS if part.lexical is not None else 0
-    quantised = quantise_rows(weights[:split]) if part.lexical is not None else (None, None)
-    dense = np.ascontiguousarray(weights[split:]) if part.dense is not None else None
-    return LinearHead(lexical=quantised[0], lexical_scales=quantised[1], dense=dense, bias=bias)
+class _Heads:
+    """Fits heads of one method on subsets of the same rows."""
+
+    def __init__(
+        self, encoded: Encoded, targets: NDArray[np.int64], columns: int, options: FitOptions
+    ) -> None:
+        self._encoded, self._targets, self._columns, self._options = encoded, targets, columns, options
+        self._matrix: Any = None if options.method == "knn" else _matrix(encoded)
+        self._separators = (
+            Separators(
+                self._matrix,
+                targets,
+                columns,
+                strength=options.strength,
+                balanced=options.balanced,
+                seed=options.seed,
+            )
+            if options.method == "linear"
+            else None
+        )
+
+    def fit(self, rows: NDArray[np.int64]) -> Head:
+        """A head that has seen these rows, int64[m]."""
+        lexical, dense = self._encoded.lexical, self._encoded.dense
+        if self._matrix is None:
+            assert dense is not None
+            targets = self._targets[rows]
+            return NeighbourHead.fit(dense[rows], targets, self._columns, self._options.neighbours)
+        if self._separators is not None:
+            weights, bias = self._separators.fit(rows)
+        else:
+            weights, bias = _centroids(self._matrix[rows], self._targets[rows], self._columns)
+        split = BUCKETS if lexical is not None else 0
+        quantised = quantise_rows(weights[:split]) if lexical is not None else (None, None)
+        below = np.ascontiguousarray(weights[split:]) if dense is not None else None
+        return LinearHead(lexical=quantised[0], lexical_scales=quantised[1], dense=below, bias=bias)
 
 
 def _matrix(encoded: Encoded) -> Any:
@@ -194,28 +216,6 @@ def _matrix(encoded: Encoded) -> Any:
     if encoded.dense is not None:
         parts.append(sparse.csr_matrix(encoded.dense))
     return sparse.hstack(parts, format="csr", dtype=np.float64)
-
-
-def _separators(
-    matrix: Any, targets: NDArray[np.int64], columns: int, options: FitOptions
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One separating plane for each column against all other rows.
-
-    Squared hinge loss in the dual: five times as fast as multinomial logistic regression on these features,
-    and after temperature scaling better in accuracy and likelihood (docs/router.md).
-    """
-    solver: Any = library("sklearn.svm", "train").LinearSVC
-    weights = np.zeros((matrix.shape[1], columns), np.float32)
-    bias = np.zeros(columns, np.float32)
-    weight = "balanced" if options.balanced else None
-    for column in range(columns):
-        fitted = solver(
-            C=options.strength, tol=0.01, max_iter=300, class_weight=weight, random_state=options.seed
-        )
-        fitted.fit(matrix, targets == column)
-        weights[:, column] = fitted.coef_[0]
-        bias[column] = fitted.intercept_[0]
-    return weights, bias
 
 
 def _centroids(

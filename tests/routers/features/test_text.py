@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coe.contracts import Features, ToolFact
-from coe_routers.features import MAX_CHARS, count_ngrams, routing_text, windows
+from coe_routers.features import MAX_CHARS, count_ngrams, read, routing_text, windows
 from coe_routers.features._text import MAX_TOOLS, MAX_WINDOWS, WINDOW_CHARS
 from coe_routers.features._tool_words import tool_words
 
@@ -51,7 +51,7 @@ def test_the_work_of_a_thousand_tools_is_bounded() -> None:
 def test_the_number_of_tools_survives_the_folding_of_digits() -> None:
     def buckets(count: int) -> list[int]:
         tools = tuple(ToolFact("", "") for _ in range(count))
-        return count_ngrams(routing_text(Features(text="x", tools=tools), tools=True))[0].tolist()
+        return count_ngrams(read(routing_text(Features(text="x", tools=tools), tools=True)))[0].tolist()
 
     assert buckets(1) != buckets(2) != buckets(3)
     assert buckets(8) == buckets(12)
