@@ -100,6 +100,7 @@ class OpenAIExpert:
         self._card = card
         self._settings = settings
         self._model = settings.model
+        self._left_out = () if settings.stream_options else ("stream_options",)
         self._secret = settings.api_key.get_secret_value() if settings.api_key else ""
         headers = {"Accept-Encoding": "identity", **settings.headers}
         if self._secret:
@@ -117,11 +118,16 @@ class OpenAIExpert:
 
     def complete(self, request: ChatRequest, context: Context) -> CoroutineType[Any, Any, Reply]:
         """POST the payload with the server's own model name. Raises `ExpertError`s."""
-        return self._answered("/chat/completions", request.payload, bool(request.body.stream), context)
+        body = request.encoded({"model": self._model}, self._left_out)
+        return self._answered("/chat/completions", body, bool(request.body.stream), context)
 
     def complete_prompt(self, request: PromptRequest, context: Context) -> CoroutineType[Any, Any, Reply]:
         """The same for a bare prompt. For servers that have such an endpoint: those whose card says so."""
-        return self._answered("/completions", request.payload, bool(request.body.stream), context)
+        payload = {**request.payload, "model": self._model}
+        for name in self._left_out:
+            payload.pop(name, None)
+        body = msgspec.json.encode(payload)
+        return self._answered("/completions", body, bool(request.body.stream), context)
 
     async def embeddings(self, request: EmbeddingRequest, context: Context) -> Reply:
         """POST the texts. Raises `ExpertError`s."""
@@ -162,11 +168,7 @@ class OpenAIExpert:
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
             raise self._nonsense("a body without a score for each text") from error
 
-    async def _answered(self, path: str, payload: dict[str, Any], streamed: bool, context: Context) -> Reply:
-        sent = {**payload, "model": self._model}
-        if not self._settings.stream_options:
-            sent.pop("stream_options", None)
-        body = msgspec.json.encode(sent)
+    async def _answered(self, path: str, body: bytes, streamed: bool, context: Context) -> Reply:
         trace = f"traceparent: {context.traceparent}\r\n" if context.traceparent else ""
         try:
             response = await self._client.post(path, body, timeout_s=self._patience_s(context), headers=trace)
@@ -241,7 +243,7 @@ class OpenAIExpert:
     async def _forward(
         self, first: bytes, pieces: AsyncGenerator[bytes, None], reply: Reply
     ) -> AsyncGenerator[bytes, None]:
-        """Pass the stream on as it comes, up to an error event; its end is read for `[DONE]` and the usage."""
+        """Pass the stream on, up to an error event; its end is read for `[DONE]` and the usage."""
         before, last = b"", first
         try:
             if _ERROR_EVENT not in first:
