@@ -194,6 +194,17 @@ class CacheConfig(Strict):
     )
 
 
+class SessionsConfig(Strict):
+    """Requests of one session stay with one expert while it can serve them."""
+
+    fingerprint: bool = Field(
+        default=False,
+        description="True: a conversation is a session too, known by its system prompt and first user turn.",
+    )
+    ttl_s: PositiveFloat = Field(default=3600, description="How long one is kept after its last request.")
+    memory_entries: PositiveInt = Field(default=100_000, description="Sessions kept in this process.")
+
+
 class BreakerConfig(Strict):
     """When an expert that keeps failing is left alone."""
 
@@ -214,6 +225,7 @@ class Config(Strict):
         min_length=1, description="Routers by name; clients put the name in `model`."
     )
     cache: CacheConfig = Field(default=CacheConfig(), description="The decision cache.")
+    sessions: SessionsConfig = Field(default=SessionsConfig(), description="Who stays with whom.")
     breaker: BreakerConfig = Field(default=BreakerConfig(), description="For every expert alike.")
     journal: JournalConfig = Field(default=JournalConfig(), description="What is kept of every request.")
     tenants: TenantsConfig = Field(default=TenantsConfig(), description="Who may ask, and how much.")

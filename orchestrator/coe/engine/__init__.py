@@ -6,7 +6,7 @@ from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._features import extract_features
 from coe.engine._guard import Guard
 from coe.engine._open import open_engine
-from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served, Trail
+from coe.engine._records import DEFAULT_TENANT, Attempt, CacheOutcome, Routed, Served, Switch, Trail
 from coe.engine._scores import parse_rerank, parse_score
 from coe.engine._work import Work, parse_embedding, parse_prompt
 
@@ -20,6 +20,7 @@ __all__ = [
     "Routed",
     "RouterBinding",
     "Served",
+    "Switch",
     "Trail",
     "Work",
     "candidates",

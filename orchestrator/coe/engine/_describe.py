@@ -40,6 +40,8 @@ def coe_object(decision_id: str, served: Served, *, explain: bool = False) -> di
     }
     if served.fallback_from:
         facts["fallback_from"] = served.fallback_from
+    if routed.switch is not None:
+        facts["session_switch"] = {"from": routed.switch.expert, "why": routed.switch.why}
     if explain:
         facts["decision"] = explanation(routed)
     return facts

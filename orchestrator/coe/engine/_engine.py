@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,8 +14,9 @@ from coe.contracts import Card, Context, Decision, Features, PoolView, Ranked, R
 from coe.engine._candidates import candidates, choose_one, requested, unknown_model
 from coe.engine._features import extract_features
 from coe.engine._guard import Guard
-from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Trail
+from coe.engine._records import Attempt, CacheOutcome, Routed, Served, Switch, Trail
 from coe.engine._retries import RetryBudget
+from coe.engine._sessions import Sessions, switch_of
 from coe.engine._usage import with_usage
 from coe.engine._work import Work
 from coe.errors import (
@@ -30,8 +30,6 @@ from coe.errors import (
 )
 from coe.pool import Member, Pool
 from coe.wire import ChatRequest
-
-MAX_SESSIONS = 100_000
 
 
 class Observer(Protocol):
@@ -79,6 +77,7 @@ class Engine:
         clock: monotonic seconds.
         max_attempts: experts asked for one request at most.
         retries: how many fallbacks all requests together may cause; None for any number.
+        sessions: which expert each session is with; by default those that callers name, in this process.
     """
 
     def __init__(
@@ -90,6 +89,7 @@ class Engine:
         clock: Callable[[], float],
         max_attempts: int,
         retries: RetryBudget | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self.pool = pool
         self.routers = routers
@@ -98,7 +98,7 @@ class Engine:
         self._clock = clock
         self._max_attempts = max_attempts
         self.retries = retries
-        self._sessions: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self.sessions = Sessions(clock) if sessions is None else sessions
 
     async def route(
         self,
@@ -119,8 +119,12 @@ class Engine:
         """
         started = self._clock()
         model = request.body.model
-        key = (tenant, session) if session else None
-        features = extract_features(request.body, self._sessions.get(key) if key else None)
+        key = sticky = None
+        if session or self.sessions.fingerprints:
+            key = self.sessions.key(tenant, session, request.body)
+        if key is not None:
+            sticky = await self.sessions.expert(key)
+        features = extract_features(request.body, sticky)
         if work is not None:
             features = work.adapted(features, self._cards(model))
         if guard is not None:
@@ -130,19 +134,27 @@ class Engine:
             started += self._clock() - asked
         binding = self.routers.get(model)
         outcome: CacheOutcome = "off"
+        switch: Switch | None = None
         if binding is None:
             decision = self._requested(model, features, guard)
         elif work is not None and not work.by_content:
             decision = self._only(model, binding, features, guard)
         else:
-            view, excluded = candidates(features, self.pool.view(binding.experts), guard)
+            offered = self.pool.view(binding.experts)
+            view, excluded = candidates(features, offered, guard)
             decision, outcome = await self._decide(model, binding, features, view, tenant)
             if excluded:
                 decision = dataclasses.replace(decision, excluded=excluded)
-            if key:
-                self._remember(key, decision.expert)
+            if key is not None:
+                if sticky is not None and sticky != decision.expert:
+                    switch = switch_of(sticky, features, offered, view, sticky in self.pool.members)
+                await self.sessions.keep(key, decision.expert)
         routed = Routed(
-            model=model, decision=decision, cache=outcome, route_us=round((self._clock() - started) * 1e6)
+            model=model,
+            decision=decision,
+            cache=outcome,
+            route_us=round((self._clock() - started) * 1e6),
+            switch=switch,
         )
         self._observer.routed(routed)
         return routed
@@ -223,10 +235,6 @@ class Engine:
         startable = [member.startable for member in self.pool.members.values() if member.startable]
         await asyncio.gather(*(each.start() for each in startable), return_exceptions=True)
 
-    def take_sessions(self, before: Engine) -> None:
-        """Keep the sessions of the engine that this one follows."""
-        self._sessions = before._sessions
-
     async def aclose(self, living: Iterable[Engine] = ()) -> None:
         """Close the cache and the experts, but for those that the `living` engines have taken over."""
         living = tuple(living)
@@ -303,12 +311,6 @@ class Engine:
             return []
         view = self.pool.view((model,) if binding is None else binding.experts)
         return [state.card for state in view.experts.values()]
-
-    def _remember(self, key: tuple[str, str], expert: str) -> None:
-        self._sessions[key] = expert
-        self._sessions.move_to_end(key)
-        if len(self._sessions) > MAX_SESSIONS:
-            self._sessions.popitem(last=False)
 
     # --- asking ---
 

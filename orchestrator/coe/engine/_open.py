@@ -10,6 +10,7 @@ from coe.config import Config
 from coe.contracts import Expert
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._retries import RetryBudget
+from coe.engine._sessions import Sessions
 from coe.pool import Builder
 from coe.registry import Registry
 
@@ -57,7 +58,12 @@ def open_engine(
         )
     server = config.server
     retries = RetryBudget(server.retry_ratio, server.retry_per_s)
-    engine = Engine(pool, bindings, store, observer, clock, server.max_attempts, retries)
-    if before:
-        engine.take_sessions(before)
-    return engine
+    sessions = Sessions(
+        clock,
+        ttl_s=config.sessions.ttl_s,
+        most=config.sessions.memory_entries,
+        fingerprints=config.sessions.fingerprint,
+        shared=store.shared if store is not None else None,
+        previous=before.sessions if before else None,
+    )
+    return Engine(pool, bindings, store, observer, clock, server.max_attempts, retries, sessions)

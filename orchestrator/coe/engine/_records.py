@@ -11,8 +11,18 @@ import msgspec
 from coe.contracts import Card, Decision, Reply
 
 CacheOutcome = Literal["hit", "miss", "off"]
+SwitchReason = Literal["failing", "incapable", "context_window", "limits", "not_offered", "removed", "router"]
+"""Why a session leaves its expert. A closed list: dashboards depend on it."""
 DEFAULT_TENANT = "default"
 """Whose request it is when nobody says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A session has left its expert, and why: it `expert` is failing, cannot do what is asked, …"""
+
+    expert: str
+    why: SwitchReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +33,14 @@ class Routed:
         model: what the caller asked for: a virtual model or an expert.
         cache: whether the decision came from the cache; `off` when there was nothing to look up.
         route_us: microseconds from features to decision, cache included.
+        switch: when the session was with another expert before.
     """
 
     model: str
     decision: Decision
     cache: CacheOutcome
     route_us: int
+    switch: Switch | None = None
 
 
 @dataclass(frozen=True, slots=True)

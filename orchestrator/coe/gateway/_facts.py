@@ -30,6 +30,8 @@ def routing_headers(
         (b"x-coe-cache", routed.cache.encode()),
         (b"x-coe-route-us", b"%d" % routed.route_us),
     ]
+    if routed.switch is not None:
+        headers.append((b"x-coe-session-switch", routed.switch.why.encode()))
     if fallback_from:
         headers.append((b"x-coe-fallback-from", _header_value(",".join(fallback_from))))
     return headers

@@ -57,6 +57,7 @@ class Metrics:
         self._router_failures = self._counter("coe_router_failures", "Routers that failed.", "model", "why")
         self._tokens = self._counter("coe_tokens", "Tokens reported by experts.", "expert", "kind")
         self._reloads = self._counter("coe_config_reloads", "Configurations read while serving.", "outcome")
+        self._switches = self._counter("coe_session_switches", "Sessions that left their expert.", "why")
         self._live: _LiveState | None = None
         self._disconnects = self._counter("coe_client_disconnects", "Callers that went away early.")
 
@@ -99,6 +100,8 @@ class Metrics:
             routed.model, decision.category, decision.expert, decision.reason, routed.cache
         ] += 1
         self._route_seconds.observe(routed.cache, routed.route_us / 1e6)
+        if routed.switch is not None:
+            self._switches.by[(routed.switch.why,)] += 1
 
     def attempted(self, attempt: Attempt) -> None:
         """An expert was asked."""

@@ -117,6 +117,8 @@ def _decided(record: Record, routed: Routed) -> None:
     record.revision = decision.revision
     record.cache = routed.cache
     record.route_us = routed.route_us
+    if routed.switch is not None:
+        record.session_switch = routed.switch.why
 
 
 def cost_usd(card: Card, reply: Reply) -> float | None:

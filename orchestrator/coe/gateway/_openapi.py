@@ -23,6 +23,7 @@ _ROUTING_HEADERS = {
     "x-coe-expert-kind": "What sort of expert that is.",
     "x-coe-cache": "Whether the decision was in the cache: hit, miss or off.",
     "x-coe-route-us": "Microseconds from the request's features to the decision.",
+    "x-coe-session-switch": "Why the session left its expert; absent when it did not.",
 }
 _REQUEST_HEADERS = {
     "x-coe-session": "Requests of one session stay with one expert while it can serve them.",

@@ -102,5 +102,6 @@ def _schema(arrow: Any) -> Any:
         "prompt": text,
         "endpoint": text,
         "estimated": arrow.bool_(),
+        "session_switch": text,
     }
     return arrow.schema(list(types.items()))

@@ -69,6 +69,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
         first_byte_us, total_us: from the arrival to the first byte and to the end of the answer.
         prompt: the last user turn, only with `journal.prompts`, at most 32,768 characters.
         endpoint: where it came in: None for /v1/chat/completions, else the path.
+        session_switch: why the session left the expert that it was with, if it did.
         estimated: whether the tokens are coe's estimate, because the expert reported none.
     """
 
@@ -104,6 +105,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     prompt: str | None = None
     endpoint: str | None = None
     estimated: bool | None = None
+    session_switch: str | None = None
 
 
 encode = msgspec.json.Encoder().encode
