@@ -74,13 +74,10 @@ class Callers:
     ) -> None:
         """Ask `count` times, models and streaming in turn; `leave_share` of the callers go away early."""
         numbers = iter(range(count))
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        timeout = httpx.Timeout(self.deadline_s + GRACE_S)
-        async with httpx.AsyncClient(
-            base_url=self.url, limits=limits, timeout=timeout, verify=False
-        ) as client:
 
-            async def caller() -> None:
+        async def caller() -> None:
+            timeout = self.deadline_s + GRACE_S
+            async with httpx.AsyncClient(base_url=self.url, timeout=timeout, verify=False) as client:
                 for number in numbers:
                     model = models[number // 2 % len(models)]
                     chance = random.Random(f"{self.seed}/{number}")
@@ -89,7 +86,7 @@ class Callers:
                     if pause_s:
                         await asyncio.sleep(pause_s)
 
-            await asyncio.gather(*(caller() for _ in range(at_once)))
+        await asyncio.gather(*(caller() for _ in range(at_once)))
 
     async def _ask(
         self, client: httpx.AsyncClient, model: str, stream: bool, number: int, leave_s: float | None
@@ -110,7 +107,8 @@ class Callers:
         except (TimeoutError, httpx.TimeoutException):
             outcome, why = ("left", "") if leave_s is not None else ("hung", "no end in time")
         except httpx.HTTPError as error:
-            outcome, why = "cut", f"{type(error).__name__}: {error}"
+            # Going away within a read shows as a broken connection, too.
+            outcome, why = "cut" if leave_s is None else "left", f"{type(error).__name__}: {error}"
         if not outcome:
             outcome, why = heard.judge()
         return End(
@@ -143,6 +141,7 @@ class _Heard:
         self._text = ""
         self._foreign = ""
         self._wrong = ""
+        self._last = ""
         self._ends: list[str] = []
         self.status = 0
         self.decision = ""
@@ -191,6 +190,9 @@ class _Heard:
         if data == DONE:
             self._ends.append(DONE)
             return
+        if data == self._last:  # of a stream that never ends; no answer says a word twice
+            return
+        self._last = data
         try:
             parsed = json.loads(data)
             if "error" in parsed:

@@ -36,9 +36,8 @@ from served import Redis, Served, children, peak_mb
 
 from coe.testing import Fault
 
-DEADLINE_S = 2.0
-SILENCE_S = 0.5
-"""How long an expert may be silent, before its first byte and later."""
+DEADLINE_S = 3.0
+SILENCE_S = 1.0
 HUGE_BYTES = 70_000_000
 """More than the 64 MiB of an answer that are read."""
 RIGHT_ANYWAY = {
@@ -106,6 +105,7 @@ class Row:
         more: further configuration.
         act: asks, and does the rest of the damage.
         may_cut: whether connections may break: the process that held them is gone.
+        silence_s: how long an expert may be silent.
     """
 
     name: str
@@ -115,17 +115,18 @@ class Row:
     more: str = ""
     redis: bool = False
     may_cut: bool = False
+    silence_s: float = SILENCE_S
 
 
-def configuration(bad: str, good: str, more: str = "") -> str:
+def configuration(bad: str, good: str, more: str = "", silence_s: float = SILENCE_S) -> str:
     """Two experts and a router over them. Breakers stay closed, so that every request meets the fault."""
     expert = (
         "  {name}: {{kind: openai, base_url: '{url}', model: {name}, connect_timeout_s: 1, "
-        f"first_byte_timeout_s: {SILENCE_S}, idle_timeout_s: {SILENCE_S}}}}}\n"
+        f"first_byte_timeout_s: {silence_s}, idle_timeout_s: {silence_s}}}}}\n"
     )
     return (
         f"server: {{request_timeout_s: {DEADLINE_S}, retry_ratio: 1, drain_timeout_s: 5,"
-        " client_timeout_s: 1}\n"
+        " client_timeout_s: 3}\n"
         "breaker: {failures: 1000000}\n"
         "routers: {auto: {kind: two-step}}\n"
         "journal: {dir: journal}\n"
@@ -143,10 +144,12 @@ def upstream(fault: Fault) -> Iterator[str]:
         return
     options = ["--fault", fault, "--delay-ms", "30", "--huge-bytes", str(HUGE_BYTES)]
     command = [sys.executable, "-m", "coe.testing.upstream", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
 
 
 # --- what happens in a row
@@ -342,7 +345,13 @@ NAMES = {
 def rows() -> list[Row]:
     """All of them."""
     upstreams = [
-        Row(f"upstream: {NAMES[fault]}", ask_few if fault in COSTLY else ask, fault)
+        Row(
+            f"upstream: {NAMES[fault]}",
+            ask_few if fault in COSTLY else ask,
+            fault,
+            # It takes the upstream that long to make it.
+            silence_s=2.9 if fault is Fault.HUGE_BODY else SILENCE_S,
+        )
         for fault in sorted(Fault, key=list(NAMES).index)
     ]
     return [
@@ -354,7 +363,6 @@ def rows() -> list[Row]:
             "callers: 24 at once for 2 places and a queue of 4",
             overload,
             Fault.SLOW_HEADERS,
-            more="",
         ),
         Row("Redis: killed and started again", with_damage(redis_dies), redis=True),
         Row("Redis: stopped (SIGSTOP), again and again", with_damage(redis_stands_still), redis=True),
@@ -384,7 +392,7 @@ def play(row: Row, requests: int, good: str, folder: Path) -> Score:
             stack.callback(redis.kill)
             more += SHARED.format(url=redis.url)
         bad = stack.enter_context(upstream(row.fault))
-        text = configuration(bad, good, more)
+        text = configuration(bad, good, more, row.silence_s)
         if row.act is overload:
             text = text.replace("model: bad,", "model: bad, max_concurrency: 2, max_queue: 4,")
         served = Served(folder, text, *row.options)
@@ -417,7 +425,11 @@ def count(row: Row, scene: Scene) -> Score:
         bystanders=bystanders.total() - bystanders["right"] - bystanders["left"],
         over_s=round(scene.callers.over_deadline_s, 2),
     )
-    bad = [end for end in scene.callers.ends if end.outcome in ("wrong", "hung", "cut")]
+    bad = [
+        end
+        for end in scene.callers.ends
+        if end.outcome in ("wrong", "hung", "cut") or (end.model == "good" and end.outcome == "error")
+    ]
     score.why = [f"{end.model}: {end.why}" for end in bad[:5]]
     return score
 
@@ -436,7 +448,7 @@ def quick(requests: int, folder: Path) -> Score:
     faults = [each for each in Fault if each not in (Fault.REFUSE, Fault.NONE, *COSTLY)]
     options = [part for each in faults for part in ("--model-fault", f"{each}={each}")]
     command = [sys.executable, "-m", "coe.testing.upstream", "--delay-ms", "20", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         text = configuration(url, url)
