@@ -294,7 +294,8 @@ class Connection(asyncio.Protocol):
                 self._began = now
             else:
                 body_bytes = self._exchange.size if self._exchange is not None and not self._in_head else 0
-                if now > self._began + timeout_s + body_bytes / LEAST_BYTES_PER_S:
+                # It may have begun a tick later than the clock said then.
+                if now > self._began + TICK_S + timeout_s + body_bytes / LEAST_BYTES_PER_S:
                     if self._in_head or self._head_bytes:
                         self._refuse(408, "request_timeout", "The request did not come in time.")
                     else:
