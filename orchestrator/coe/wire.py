@@ -149,7 +149,8 @@ class ChatRequest:
         same = isinstance(other, ChatRequest)
         return same and (self.body, self.payload) == (other.body, other.payload)
 
-    __hash__ = None
+    def __hash__(self) -> int:
+        raise TypeError("a request may be changed by its reader")
 
     def __repr__(self) -> str:
         return f"ChatRequest({self.body!r})"

@@ -7,5 +7,6 @@ redirects, no cookies, no decompression, no proxies.
 
 from coe.experts._http._client import HttpClient, Response
 from coe.experts._http._connection import Broken, Silent
+from coe.experts._http._status import StatusClient
 
-__all__ = ["Broken", "HttpClient", "Response", "Silent"]
+__all__ = ["Broken", "HttpClient", "Response", "Silent", "StatusClient"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from math import inf
 from urllib.parse import urlsplit
 
+from coe.deadlines import Deadlines
 from coe.errors import ConfigError
 from coe.experts._http._connection import Broken, Connection
 
@@ -19,6 +21,8 @@ class Response:
         headers: lower-case names to values, as bytes.
     """
 
+    __slots__ = ("_client", "_connection", "headers", "status")
+
     def __init__(self, client: HttpClient, connection: Connection) -> None:
         self._client = client
         self._connection = connection
@@ -29,29 +33,28 @@ class Response:
         """The whole body. Raises `Broken` (also when it is larger than the limit); `Silent` in time."""
         pieces: list[bytes] = []
         size = 0
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._connection.abort_idle)
+        connection = self._connection
+        connection.deadline = connection.loop.time() + timeout_s
         try:
-            while piece := await self._connection.read_some():
+            while piece := connection.take() or await connection.read_some():
                 pieces.append(piece)
                 size += len(piece)
                 if size > limit_bytes:
                     raise Broken(f"the reply is larger than {limit_bytes} bytes")
         finally:
-            timer.cancel()
             self.close()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self, idle_timeout_s: float) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `Broken`; `Silent` after `idle_timeout_s` without a byte."""
-        loop = asyncio.get_running_loop()
         connection = self._connection
+        time = connection.loop.time
         try:
             while True:
-                timer = loop.call_later(idle_timeout_s, connection.abort_idle)
-                try:
-                    piece = await connection.read_some()
-                finally:
-                    timer.cancel()
+                connection.deadline = time() + idle_timeout_s
+                piece = connection.take() or await connection.read_some()
+                # Who reads slowly is not the server's fault.
+                connection.deadline = inf
                 if not piece:
                     return
                 yield piece
@@ -93,6 +96,8 @@ class HttpClient:
         self._max_idle = max_idle
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
+        self._deadlines = Deadlines()
+        self._starts: dict[str, bytes] = {}
 
     async def post(self, path: str, body: bytes, *, timeout_s: float, headers: str = "") -> Response:
         """POST a JSON body; returns when the headers have arrived.
@@ -109,19 +114,21 @@ class HttpClient:
             Silent: no headers in time (also a TimeoutError).
             Broken: the connection failed before the headers were there.
         """
-        head = (
-            f"POST {self._prefix}{path} HTTP/1.1\r\n{self._fixed}{headers}"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        request = head.encode("latin-1") + body
+        start = self._starts.get(path)
+        if start is None:
+            start = self._starts[path] = (
+                f"POST {self._prefix}{path} HTTP/1.1\r\n{self._fixed}Content-Type: application/json\r\n"
+            ).encode("latin-1")
+        request = b"%b%bContent-Length: %d\r\n\r\n%b" % (start, headers.encode("latin-1"), len(body), body)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
             connection, fresh = self._take_idle(), False
             if connection is None:
                 connection, fresh = await self._connect(loop, deadline), True
+            connection.deadline = deadline
             self._busy.add(connection)
-            timer = loop.call_at(deadline, connection.abort_idle)
+            self._deadlines.add(connection, loop)
             try:
                 connection.send(request)
                 await connection.wait_headers()
@@ -134,8 +141,6 @@ class HttpClient:
             except BaseException:
                 self.release(connection)
                 raise
-            finally:
-                timer.cancel()
             return Response(self, connection)
 
     def release(self, connection: Connection) -> None:
@@ -143,6 +148,7 @@ class HttpClient:
         if connection not in self._busy:
             return
         self._busy.discard(connection)
+        self._deadlines.discard(connection)
         clean = connection.complete and connection.reusable and not connection.closed
         if clean and len(self._idle) < self._max_idle:
             self._idle.append(connection)

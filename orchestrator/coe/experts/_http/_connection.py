@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import cast
 
 import httptools
@@ -32,7 +33,10 @@ class Connection(asyncio.Protocol):
     """An HTTP/1.1 connection that serves one exchange at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
+        self.deadline = inf
+        """When waiting ends, in seconds of the loop's clock."""
+        self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Broken | None = None
@@ -40,7 +44,6 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._header_bytes = 0
         self._parts: list[bytes] = []
         self._buffered = 0
@@ -74,6 +77,12 @@ class Connection(asyncio.Protocol):
             if self.complete:
                 return b""
             await self._wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """Body bytes that are here; empty when there are none."""
+        if not self._parts:
+            return b""
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._buffered = 0
@@ -92,14 +101,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def abort_idle(self) -> None:
+    def expire(self) -> None:
         """Give up waiting: the reader gets `Silent`."""
         self._fail("the server was silent for too long", Silent)
 
     async def _wait(self) -> None:
         if self._failure is not None:
             raise self._failure
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
