@@ -191,6 +191,24 @@ class Startable(Protocol):
 
 
 @runtime_checkable
+class Probeable(Protocol):
+    """An expert that can be asked whether it is well, without being asked to answer."""
+
+    async def probe(self, path: str, timeout_s: float) -> None:
+        """Return when it is well.
+
+        Args:
+            path: what to ask for, as `experts.X.probe.path` has it.
+            timeout_s: how long that may take.
+
+        Raises:
+            ExpertUnavailable: it is not.
+            ExpertTimeout: it does not say.
+        """
+        ...
+
+
+@runtime_checkable
 class Loaded(Protocol):
     """An expert that knows how busy its server is."""
 

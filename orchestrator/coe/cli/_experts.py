@@ -37,7 +37,7 @@ _FACTS = (
     "description",
     "routable",
 )
-_LIVE = ("awake", "healthy")
+_LIVE = ("awake", "healthy", "probe")
 ADD_COMMAND = "experts-add"
 """The plugin command that adds experts to a trained router; all arguments are its own."""
 _COLUMNS = ("expert", "kind", "capabilities", "context", "params B", "USD/M in/out", "domains")
@@ -186,10 +186,16 @@ def _table(rows: Sequence[Mapping[str, Any]], *, live: bool) -> Table:
             _params(row),
             _prices(row),
             " ".join(row["domains"] or ()),
-            *(("yes" if row[key] else "no") for key in _LIVE if live),
+            *(_live(row[key]) for key in _LIVE if live),
         ]
         table.add_row(*map(Text, cells))
     return table
+
+
+def _live(value: bool | str | None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value or "–"
 
 
 def _params(row: Mapping[str, Any]) -> str:

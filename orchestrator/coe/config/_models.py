@@ -160,6 +160,21 @@ class PluginSettings(BaseModel):
         yield "settings", sorted(self.settings)
 
 
+class ProbeConfig(Strict):
+    """How to look whether an expert is well."""
+
+    path: str = Field(
+        default="models",
+        description="What to GET: under the base URL, or from the server's root if it begins with /.",
+    )
+    interval_s: PositiveFloat = Field(default=10, description="Time from one look to the next.")
+    timeout_s: PositiveFloat = Field(default=2, description="A look that takes longer has failed.")
+    failures: PositiveInt = Field(default=2, description="Looks failed in a row that exclude the expert.")
+    jitter: float = Field(
+        default=0.2, ge=0, le=1, description="Part of the interval by which it varies: replicas differ."
+    )
+
+
 class ExpertConfig(PluginSettings):
     """One expert of the pool."""
 
@@ -169,6 +184,9 @@ class ExpertConfig(PluginSettings):
     )
     max_concurrency: PositiveInt | None = Field(
         default=None, description="Requests that it may have at once; no limit by default."
+    )
+    probe: ProbeConfig | None = Field(
+        default=None, description="Look now and then whether it is well; without this nobody does."
     )
     max_queue: NonNegativeInt = Field(
         default=32, description="Requests that may wait for it beyond that; further ones go elsewhere."

@@ -122,7 +122,9 @@ def model_infos(engine: Engine) -> list[ModelInfo]:
     states = engine.pool.view(tuple(members)).experts
     for name, state in states.items():
         live = {"routable": members[name].routable, "awake": state.awake, "healthy": state.healthy}
-        infos.append(ModelInfo(id=name, coe={**_card_facts(state.card), **live}))
+        probe = members[name].probe
+        looked = {} if probe is None else {"probe": probe.state}
+        infos.append(ModelInfo(id=name, coe={**_card_facts(state.card), **live, **looked}))
     return infos
 
 

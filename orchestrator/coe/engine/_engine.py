@@ -28,7 +28,7 @@ from coe.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from coe.pool import Member, Pool
+from coe.pool import Member, Pool, Prober
 from coe.wire import ChatRequest
 
 
@@ -78,6 +78,7 @@ class Engine:
         max_attempts: experts asked for one request at most.
         retries: how many fallbacks all requests together may cause; None for any number.
         sessions: which expert each session is with; by default those that callers name, in this process.
+        prober: looks at the experts from `start` to `aclose`.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Engine:
         max_attempts: int,
         retries: RetryBudget | None = None,
         sessions: Sessions | None = None,
+        prober: Prober | None = None,
     ) -> None:
         self.pool = pool
         self.routers = routers
@@ -98,6 +100,7 @@ class Engine:
         self._clock = clock
         self._max_attempts = max_attempts
         self.retries = retries
+        self._prober = prober
         self.sessions = Sessions(clock) if sessions is None else sessions
 
     async def route(
@@ -230,6 +233,8 @@ class Engine:
 
     async def start(self) -> None:
         """Connect the cache and wake the experts that need time. One that cannot start stays asleep."""
+        if self._prober is not None:
+            self._prober.start()
         if self.store is not None:
             await self.store.connect()
         startable = [member.startable for member in self.pool.members.values() if member.startable]
@@ -238,6 +243,8 @@ class Engine:
     async def aclose(self, living: Iterable[Engine] = ()) -> None:
         """Close the cache and the experts, but for those that the `living` engines have taken over."""
         living = tuple(living)
+        if self._prober is not None:
+            await self._prober.aclose()
         if self.store is not None and all(self.store is not each.store for each in living):
             await self.store.aclose()
         await self.pool.aclose(each.pool for each in living)

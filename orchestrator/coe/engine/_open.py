@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 from coe.breaker import Breaker
 from coe.cache import DecisionStore, MemoryCache
@@ -11,7 +12,7 @@ from coe.contracts import Expert
 from coe.engine._engine import Engine, Observer, RouterBinding
 from coe.engine._retries import RetryBudget
 from coe.engine._sessions import Sessions
-from coe.pool import Builder
+from coe.pool import Builder, Prober
 from coe.registry import Registry
 
 
@@ -22,6 +23,7 @@ def open_engine(
     clock: Callable[[], float],
     previous: tuple[Config, Engine] | None = None,
     stand_in: Callable[[Expert], Expert] | None = None,
+    seed: int = 0,
 ) -> Engine:
     """Build everything that a configuration names. Touches no network; `Engine.start` wakes the experts.
 
@@ -33,6 +35,7 @@ def open_engine(
         previous: a configuration and its engine, which the new one shall follow: experts and the decision
             cache that have not changed are taken over, and so are sessions.
         stand_in: see `coe.pool.Builder`.
+        seed: of the rhythm in which experts are looked at; another in each process.
 
     Raises:
         UserError: something of the configuration cannot be built; the message names it.
@@ -66,4 +69,7 @@ def open_engine(
         shared=store.shared if store is not None else None,
         previous=before.sessions if before else None,
     )
-    return Engine(pool, bindings, store, observer, clock, server.max_attempts, retries, sessions)
+    prober = None
+    if any(member.probe is not None for member in pool.members.values()):
+        prober = Prober(pool, Random(seed))  # noqa: S311 - nothing secret depends on it
+    return Engine(pool, bindings, store, observer, clock, server.max_attempts, retries, sessions, prober)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from coe.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
-from coe.experts._http import Broken, HttpClient, Response, Silent
+from coe.experts._http import Broken, HttpClient, Response, Silent, StatusClient
 from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest, Usage
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class OpenAIExpert:
         headers = {"Accept-Encoding": "identity", **settings.headers}
         if self._secret:
             headers["Authorization"] = f"Bearer {self._secret}"
+        self._headers = headers
+        self._status: StatusClient | None = None
         self._client = HttpClient(
             settings.base_url, headers=headers, connect_timeout_s=settings.connect_timeout_s
         )
@@ -179,6 +182,19 @@ class OpenAIExpert:
             return await self._stream(response)
         except (Broken, OSError) as error:
             raise self._failure(error) from error
+
+    async def probe(self, path: str, timeout_s: float) -> None:
+        """GET the path. Well is who answers anything below 500: a 404 or 401 is an answer too."""
+        if self._status is None:
+            self._status = StatusClient(self._settings.base_url, self._headers)
+        try:
+            async with asyncio.timeout(timeout_s):
+                status = await self._status.status(path)
+        except (Broken, OSError) as error:
+            raise self._failure(error) from error
+        if status >= 500:
+            name = self._card.name
+            raise ExpertUnavailable(f"`{name}` answered {status} to a look at {path}.", expert=name)
 
     async def _posted(self, path: str, payload: dict[str, Any], context: Context) -> bytes:
         """The body of a 200."""

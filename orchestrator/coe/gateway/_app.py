@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -170,7 +171,8 @@ class Gateway:
 
     async def _ready(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /health/ready`: 200 when an expert can answer at once."""
-        view = self.serving.engine.pool.view()
+        pool = self.serving.engine.pool
+        view = pool.view()
         if self._draining:
             status = "draining"
         elif any(state.healthy and state.awake for state in view.experts.values()):
@@ -178,7 +180,12 @@ class Gateway:
         else:
             status = "starting"
         code = 200 if status == "ready" else 503
-        await respond(send, code, b'{"status":"%s"}' % status.encode())
+        experts: dict[str, Any] = {}
+        for name, state in view.experts.items():
+            experts[name] = {"healthy": state.healthy, "awake": state.awake}
+            if (probe := pool.member(name).probe) is not None:
+                experts[name]["probe"] = probe.state
+        await respond(send, code, msgspec.json.encode({"status": status, "experts": experts}))
         return code
 
     async def _exposition(self, scope: Scope, receive: Receive, send: Send) -> int:

@@ -77,7 +77,7 @@ def build(
     tenants = open_tenants(
         config, clock, wall_clock, secrets.token_hex(8), previous.tenants if previous else None
     )
-    engine = open_engine(config, registry, observer, clock, before, stand_in)
+    engine = open_engine(config, registry, observer, clock, before, stand_in, secrets.randbits(32))
     if previous is not None and _keeps_journal(previous.config, config):
         return Built(config, engine, previous.journal, tenants)
     journal = open_journal(config.journal, config.base_dir, clock, wall_clock)

@@ -145,7 +145,7 @@ class _LiveState(Collector):
 
     def collect(self) -> Iterable[Metric]:
         in_flight = GaugeMetricFamily("coe_expert_in_flight", "Requests being answered.", labels=["expert"])
-        healthy = GaugeMetricFamily("coe_expert_healthy", "0 while the breaker is open.", labels=["expert"])
+        healthy = GaugeMetricFamily("coe_expert_healthy", "0 while it is left alone.", labels=["expert"])
         awake = GaugeMetricFamily("coe_expert_awake", "1 when it can answer at once.", labels=["expert"])
         members = self.engine.pool.members
         view = self.engine.pool.view(tuple(members))
@@ -154,6 +154,14 @@ class _LiveState(Collector):
             healthy.add_metric([name], view.experts[name].healthy)
             awake.add_metric([name], member.awake)
         yield from (in_flight, healthy, awake)
+        probes = CounterMetricFamily(
+            "coe_expert_probes", "Looks at experts, by how they went.", labels=["expert", "outcome"]
+        )
+        for name, member in members.items():
+            if member.probe is not None:
+                probes.add_metric([name, "ok"], member.probe.passes)
+                probes.add_metric([name, "failed"], member.probe.failures)
+        yield probes
         yield from _limits(self.engine)
         if self.engine.store is not None:
             stats = self.engine.store.stats()

@@ -223,7 +223,20 @@ def _health(summary: str, states: list[str]) -> Json:
 
 def _ready() -> Json:
     operation = _health("200 when an expert can answer at once, else 503.", ["ready"])
-    state: Json = {"type": "object", "properties": {"status": {"enum": ["starting", "draining"]}}}
+    expert: Json = {
+        "type": "object",
+        "properties": {
+            "healthy": {"type": "boolean"},
+            "awake": {"type": "boolean"},
+            "probe": {"enum": ["ok", "failing", "pending"]},
+        },
+        "required": ["healthy", "awake"],
+    }
+    experts: Json = {"type": "object", "additionalProperties": expert}
+    ready: Json = operation["responses"]["200"]["content"]["application/json"]["schema"]["properties"]
+    ready["experts"] = experts
+    status = {"enum": ["starting", "draining"]}
+    state: Json = {"type": "object", "properties": {"status": status, "experts": experts}}
     operation["responses"]["503"] = _answer("Not now.", state)
     return operation
 

@@ -3,5 +3,6 @@
 from coe.pool._build import Builder
 from coe.pool._eligibility import eligible, narrow
 from coe.pool._pool import Member, Pool
+from coe.pool._probes import Prober
 
-__all__ = ["Builder", "Member", "Pool", "eligible", "narrow"]
+__all__ = ["Builder", "Member", "Pool", "Prober", "eligible", "narrow"]

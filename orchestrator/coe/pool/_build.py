@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from coe.breaker import Breaker
 from coe.config import CardConfig, Config, ExpertConfig, PluginSettings
-from coe.contracts import Capability, Card, DecisionCache, Embedder, Expert, Plugin, Router
+from coe.contracts import Capability, Card, DecisionCache, Embedder, Expert, Plugin, Probeable, Router
 from coe.errors import ConfigError
 from coe.pool._gate import Gate
-from coe.pool._limited import limited
+from coe.pool._limited import limited, unlimited
 from coe.pool._pool import Member, Pool
+from coe.pool._probes import Probe
 from coe.registry import Registry
 
 
@@ -77,7 +78,19 @@ class Builder:
             routable=config.routable,
             bases=frozenset(self._bases[name]),
             gate=self._gates.get(name),
+            probe=self._probe(name, expert),
         )
+
+    def _probe(self, name: str, expert: Expert) -> Probe | None:
+        """Where the expert is looked at; None where nobody does, or the process does that runs it."""
+        config = self._config.experts[name]
+        if config.probe is None:
+            return None
+        if isinstance(target := unlimited(expert), Probeable):
+            return Probe(config.probe, target)
+        if self._stand_in is not None and self._registry.plugin("coe.experts", config.kind).shared:
+            return None
+        raise ConfigError(f"experts.{name}.probe: experts of kind `{config.kind}` cannot be looked at.")
 
     def routers(self) -> dict[str, Router]:
         """Every router of the configuration."""

@@ -14,6 +14,7 @@ from coe.errors import ModelNotFound
 from coe.pool._eligibility import narrow
 from coe.pool._gate import Gate
 from coe.pool._limited import unlimited
+from coe.pool._probes import Probe
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Member:
         in_flight: requests that it is answering, or that wait for it.
         bases: names of the experts that it asks.
         gate: where requests wait for it; None without a limit.
+        probe: what looking at it has shown; None where nobody looks.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Member:
     in_flight: int = 0
     bases: frozenset[str] = frozenset()
     gate: Gate | None = None
+    probe: Probe | None = None
     startable: Startable | None = field(init=False)
     loaded: Loaded | None = field(init=False)
 
@@ -111,6 +114,17 @@ class Pool:
         if breaker.changes_at() != before:
             self._changed()
 
+    def probed(self, name: str, why: str) -> None:
+        """Note what looking at an expert has shown: what is wrong, or nothing.
+
+        One that is back is asked again at once, whatever its breaker has counted meanwhile.
+        """
+        member = self._members[name]
+        if member.probe is not None and member.probe.note(why):
+            if not member.probe.failing:
+                member.breaker.success()
+            self._changed()
+
     async def aclose(self, living: Iterable[Pool] = ()) -> None:
         """Close every expert that none of the `living` pools has taken over."""
         kept = {id(member.expert) for pool in living for member in pool.members.values()}
@@ -132,11 +146,20 @@ class Pool:
             self._narrowed.clear()
         return self._view
 
+    def _ill(self, member: Member) -> bool:
+        """Whether looking at it, or at an expert that it asks, shows that it cannot answer."""
+        if member.probe is not None and member.probe.failing:
+            return True
+        return any(self._ill(self._members[base]) for base in member.bases if base in self._members)
+
     def _snapshot(self) -> PoolView:
         now = self._clock()
         states = {
             name: ExpertState(
-                member.expert.card, member.breaker.state(now) != "open", member.awake, member.load
+                member.expert.card,
+                member.breaker.state(now) != "open" and not self._ill(member),
+                member.awake,
+                member.load,
             )
             for name, member in self._members.items()
         }

@@ -87,7 +87,7 @@ def test_one_that_does_not_chat_is_skipped(run: Run, tmp_path: Path) -> None:
     path.write_text(
         "plugins: {allow: [coe-test-plugin]}\n"
         "experts:\n"
-        "  judge: {kind: echo, card: {kind: reward, capabilities: [score]}}\n"
+        "  judge: {kind: critic}\n"
         "  alpha: {kind: echo}\n"
         "routers: {auto: {kind: first}}\n"
     )

@@ -85,7 +85,8 @@ def test_health_follows_the_pool(gateway: Running) -> None:
     gateway.engine.pool.succeeded("a")
     gateway.gateway.drain()
     response = gateway.client.get("/health/ready")
-    assert (response.status_code, response.json()) == (503, {"status": "draining"})
+    assert (response.status_code, response.json()["status"]) == (503, "draining")
+    assert response.json()["experts"] == {"a": {"healthy": True, "awake": True}}
     assert gateway.client.get("/health/live").status_code == 200
 
 
