@@ -154,6 +154,8 @@ class Exchange:
         except Exception:  # noqa: BLE001
             _log.exception("the application failed", extra={"path": self.scope["path"]})
         finally:
+            # No cycle is left behind: the collector would have to find it.
+            del self.scope[EXCHANGE]
             self._caller.left(self)
             if not self.done and not self.gone:
                 if not self.started or self._head:

@@ -20,7 +20,7 @@ from coe.gateway._follow import follow
 from coe.gateway._ids import new_decision_id
 from coe.gateway._metrics import Metrics
 from coe.gateway._reload import Outcome, Preparing, Reloading
-from coe.gateway._server import HangUp, Server, uvloop_loop
+from coe.gateway._server import HangUp, Server, settle, uvloop_loop
 from coe.gateway._workers import Supervisor
 from coe.registry import Registry
 
@@ -71,8 +71,9 @@ async def _serve(
     async def replace(text: str) -> Outcome:
         return await preparing.replace(text)
 
-    reloading = Reloading(source, text, replace, lambda outcome: metrics.reloaded(outcome.outcome))
-    gateway = Gateway(built, metrics, time.monotonic, new_decision_id, reloading.reload)
+    host = built.config.server.host
+    reloading = Reloading(source, text, host, replace, lambda outcome: metrics.reloaded(outcome.outcome))
+    gateway = Gateway(built, metrics, time.monotonic, new_decision_id, reloading)
     server = Server(gateway, built.config, on_listening)
 
     def swap(built: Built) -> None:
@@ -80,6 +81,7 @@ async def _serve(
         server.renew(built.config)
 
     preparing = Preparing(source, lambda: gateway.serving, rebuild, swap, built.config.server.host)
+    settle()
     with _reloads(source, reloading, server.stop):
         await server.serve([listener])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -163,6 +164,12 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def settle() -> None:
+    """Call it once everything is built: the garbage collector need not look at that again."""
+    gc.collect()
+    gc.freeze()
 
 
 def uvloop_loop() -> asyncio.AbstractEventLoop:

@@ -21,7 +21,7 @@ from coe.gateway._ids import new_decision_id
 from coe.gateway._log import log_to_stderr
 from coe.gateway._metrics import Metrics
 from coe.gateway._reload import Outcome, Preparing, read_config
-from coe.gateway._server import Server, uvloop_loop
+from coe.gateway._server import Server, settle, uvloop_loop
 from coe.gateway._workers._host import HostApp, build_host
 from coe.gateway._workers._link import Gone, Link
 from coe.gateway._workers._merge import snapshot
@@ -75,7 +75,7 @@ class Worker:
         is_host = order.role == "host"
         make = self._build_host if is_host else self._build
         gateway = Gateway(
-            make(config, registry), self._metrics, time.monotonic, new_decision_id, self._reload, self._scrape
+            make(config, registry), self._metrics, time.monotonic, new_decision_id, self, self._scrape
         )
         app = HostApp(gateway, order.host.key) if is_host and order.host else gateway
         listening = asyncio.Event()
@@ -88,6 +88,7 @@ class Worker:
         self._preparing = Preparing(order.source, lambda: gateway.serving, make, swap, order.bound)
         # Requests that are running are finished, but nobody is left to stop us.
         line.add_done_callback(lambda _: server.stop())
+        settle()
         telling = asyncio.create_task(self._tell(listening, order.version))
         try:
             await server.serve([self._listener])
@@ -123,9 +124,21 @@ class Worker:
 
     # --- and is asked ---
 
-    async def _reload(self, why: str) -> Outcome:
+    async def reload(self, why: str) -> Outcome:
+        """As of `Reloading`, of all workers."""
+        return await self._change("reload", why)
+
+    async def rollback(self, why: str) -> Outcome:
+        """As of `Reloading`, of all workers."""
+        return await self._change("rollback", why)
+
+    async def preview(self) -> Outcome:
+        """As of `Reloading`."""
+        return await self._change("preview", None)
+
+    async def _change(self, what: str, why: str | None) -> Outcome:
         try:
-            return msgspec.convert(await self._link.ask("reload", why, timeout_s=RELOAD_S), Outcome)
+            return msgspec.convert(await self._link.ask(what, why, timeout_s=RELOAD_S), Outcome)
         except (Gone, TimeoutError) as error:
             return Outcome("refused", errors=(f"the supervisor does not answer ({type(error).__name__})",))
 
