@@ -41,6 +41,7 @@ class Served:
             text=True,
         )
         self.log = ""
+        self._told = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         deadline = time.monotonic() + 60
@@ -82,12 +83,17 @@ class Served:
         self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> int:
-        """SIGTERM, once; the exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        """SIGTERM, unless it was sent before; the exit status."""
+        if not self._told:
+            self.terminate()
         status = self.process.wait(60)
         self._reader.join(60)
         return status
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._told = True
+        self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
@@ -105,8 +111,15 @@ class Served:
 
     @property
     def pids(self) -> list[int]:
-        """The process and its children."""
-        return [self.process.pid, *children(self.process.pid)]
+        """The process and its workers; not the passing ones that convert the journal."""
+        return [self.process.pid, *(pid for pid in children(self.process.pid) if not _converts(pid))]
+
+
+def _converts(pid: int) -> bool:
+    try:
+        return b"coe.journal" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
 
 
 def children(pid: int) -> list[int]:
