@@ -8,8 +8,9 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
-# Editable packages of the default environment: the core, the tests' plugin and the worked example.
-EDITABLE := . tests/plugins/coe-test-plugin examples/coe-calculator
+# Editable packages of the default environment: the core, the vLLM plugin (which needs no vLLM to attach, plan and
+# merge), the tests' plugin and the worked example.
+EDITABLE := . plugins/coe-vllm tests/plugins/coe-test-plugin examples/coe-calculator
 # A CPU build of torch. Where the package index has none, name one that does:
 #   make test-all TORCH_OPTIONS='--extra-index-url URL'
 TORCH := torch==2.13.0+cpu
@@ -23,7 +24,7 @@ new_venv = $(PYTHON) -m venv --clear $(1)
 pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup serve test check format test-all test-slow test-sentence-transformers test-litellm lock clean
+.PHONY: setup serve test check format test-all test-slow test-sentence-transformers test-litellm vllm-env test-vllm lock clean
 
 setup: .venv/.installed
 
@@ -50,7 +51,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-all: test test-slow test-sentence-transformers test-litellm
+test-all: test test-slow test-sentence-transformers test-litellm test-vllm
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -76,6 +77,22 @@ LITELLM := plugins/coe-litellm
 
 test-litellm: .venv-litellm/.installed
 	.venv-litellm/bin/python -m pytest plugins/coe-litellm/tests
+
+# vLLM for a CPU with coe and its plugin. Its requirements are installed without dependencies: see the lock's head.
+VLLM := plugins/coe-vllm
+.venv-vllm/.installed: $(VLLM)/requirements.lock $(VLLM)/pyproject.toml pyproject.toml
+	$(call new_venv,.venv-vllm)
+	.venv-vllm/bin/python -m pip install --quiet $(TORCH_OPTIONS) $(TORCH)
+	$(call pip_install,.venv-vllm) --no-deps --require-hashes -r $(VLLM)/requirements.lock
+	$(call pip_install,.venv-vllm) --no-deps --no-build-isolation -e . -e ./$(VLLM)
+	@touch $@
+
+vllm-env: .venv-vllm/.installed
+
+# The models are made on the machine: see plugins/coe-vllm/tests/models.py.
+test-vllm: .venv-vllm/.installed
+	HF_HUB_OFFLINE=1 .venv-vllm/bin/python $(VLLM)/tests/models.py
+	.venv-vllm/bin/python -m pytest -m "slow or heavy or not slow" $(VLLM)/tests
 
 # Needs uv. Hashes, but no host names: the index is the installer's business.
 lock:

@@ -185,7 +185,8 @@ def test_nothing_is_left_when_the_gateway_is_killed(how: signal.Signals, tmp_pat
         from coe_vllm.server import Order, Process
         async def main():
             argv = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-            order = Order(argv=[*argv, "--host", "127.0.0.1", "--port", "0"], env={{"PYTHONPATH": {str(FAKE)!r}}}, cwd=Path("."), grace_s=5)
+            argv += ["--host", "127.0.0.1", "--port", "0"]
+            order = Order(argv=argv, env={{"PYTHONPATH": {str(FAKE)!r}}}, cwd=Path("."), grace_s=5)
             process = await Process.launch(order, lambda line: print(line, flush=True))
             print("server", process.pid, flush=True)
             await asyncio.sleep(60)

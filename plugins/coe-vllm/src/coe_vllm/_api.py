@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ import msgspec
 
 from coe_vllm import _metrics
 
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a look every second is not worth a line
 _PROBE_TIMEOUT_S = 5.0
 _CHANGE_TIMEOUT_S = 300.0
 

@@ -1,0 +1,143 @@
+"""`coe adapters`: find LoRA adapters in a folder, merge several into one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from coe.errors import ConfigError, DataError
+from coe_vllm._adapters import base_facts, misfit, read_adapter
+from coe_vllm.merging import Method, merge, read_lora, write_lora
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _root() -> None:
+    """LoRA adapters: find those that fit a base model, merge several into one."""
+
+
+@app.command()
+def find(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with a folder for each adapter.")],
+    base: Annotated[str, typer.Option("--base", metavar="EXPERT", help="The `vllm` expert to put them on.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The base model's folder, to check the shapes.", show_default=False),
+    ] = None,
+    max_rank: Annotated[
+        int | None, typer.Option(metavar="R", help="`max_lora_rank` of the server.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the adapters of a folder as experts for a configuration; for others, why they do not fit."""
+    facts = base_facts(model or folder, frozenset({model.name}) if model else frozenset[str](), max_rank)
+    typer.echo("experts:")
+    for config in sorted(folder.glob("*/adapter_config.json")):
+        path = config.parent
+        try:
+            adapter = read_adapter(path)
+        except ConfigError as error:
+            typer.echo(f"  # {path.name}: {error.message}")
+            continue
+        if (why := misfit(adapter, facts, "any")) is not None:
+            typer.echo(f"  # {path.name}: {why}")
+            continue
+        name = json.dumps(path.name)
+        typer.echo(f"  {name}: {{kind: adapter, base: {json.dumps(base)}, path: {json.dumps(str(path))}}}")
+
+
+@app.command(name="merge")
+def merge_command(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the merged adapter; must not exist.")],
+    adapters: Annotated[list[Path], typer.Argument(metavar="ADAPTER...", help="Folders of adapters.")],
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="Weight of an adapter, named by its folder; may be repeated."
+        ),
+    ] = None,
+    usage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Requests by expert as weights: {name: count}, or what `coe journal stats --json` prints.",
+            show_default=False,
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="R", help="Rank of the result; that of the largest part by default."),
+    ] = None,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="sum: closest to the weighted sum of the changes. parameters: average of the factors."
+        ),
+    ] = "sum",
+    as_json: JsonOption = False,
+) -> None:
+    """Merge adapters of one base model by router weights or by usage, and say what is lost."""
+    named = {path.name: path for path in adapters}
+    if len(named) < len(adapters):
+        raise DataError("Two adapters have folders of the same name: rename one.")
+    if out.exists():
+        raise DataError(f"{out} exists already.", hint="Name a folder that does not.")
+    loras = {name: read_lora(path) for name, path in named.items()}
+    weights = _weights(list(named), weight or [], usage)
+    widest = max(delta.rank for lora in loras.values() for delta in lora.deltas.values())
+    merged = merge(loras, weights, rank=rank or widest, method=method)
+    write_lora(out, merged.lora)
+    rows = {**merged.parts, "(weighted sum)": merged.sum}
+    if as_json:
+        losses = {name: {"distance": loss.distance, "cosine": loss.cosine} for name, loss in rows.items()}
+        typer.echo(json.dumps({"out": str(out), "weights": weights, "lost": losses}))
+        return
+    table = Table(
+        "of", "weight", "distance", "cosine", title="What the merged adapter keeps", title_justify="left"
+    )
+    for name, loss in rows.items():
+        share = f"{weights[name]:g}" if name in weights else ""
+        table.add_row(name, share, f"{loss.distance:.3f}", f"{loss.cosine:.3f}")
+    Console().print(table)
+    typer.echo(f"{out}: serve it as an `adapter` and measure its answers before you replace the parts.")
+
+
+def _weights(names: list[str], given: list[str], usage: Path | None) -> dict[str, float]:
+    if given and usage is not None:
+        raise DataError("Give either --weight or --usage.")
+    if usage is not None:
+        return _usage(names, usage)
+    weights = dict.fromkeys(names, 1.0)
+    for each in given:
+        name, _, number = each.partition("=")
+        if name not in weights:
+            raise DataError(f"--weight {each}: no adapter's folder is called `{name}`.")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise DataError(f"--weight {each}: expected NAME=NUMBER.") from None
+    return weights
+
+
+def _usage(names: list[str], path: Path) -> dict[str, float]:
+    try:
+        raw: Any = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from None
+    table = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+    counts: dict[str, Any] = table.get("by_expert", table)
+    weights: dict[str, float] = {}
+    for name in names:
+        count = counts.get(name)
+        value: Any = cast("dict[str, Any]", count).get("requests") if isinstance(count, dict) else count
+        if not isinstance(value, int | float):
+            raise DataError(f"{path} says nothing of how often `{name}` was used.")
+        weights[name] = float(value)
+    return weights

@@ -13,7 +13,9 @@ from coe_vllm.server._backoff import Backoff
 from coe_vllm.server._log import phase
 from coe_vllm.server._process import Order, Process, StartFailed
 
-_log = logging.getLogger("coe.vllm")
+_log = logging.getLogger("coe.vllm.server")
+# A start takes minutes: what it is doing is worth a line, whatever else is logged.
+_log.setLevel(logging.INFO)
 _FIRST_POLL_S = 0.1
 _POLL_S = 0.5
 

@@ -127,8 +127,8 @@ class Handler(BaseHTTPRequestHandler):
         elif name in held:
             self._error(
                 400,
-                f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, "
-                "set 'load_inplace' to True.",
+                f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in "
+                "place, set 'load_inplace' to True.",
             )
         elif not Path(given["lora_path"]).is_dir():
             self._error(404, f"Loading lora {name} failed: No adapter found for <path>")

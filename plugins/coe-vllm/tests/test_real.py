@@ -1,0 +1,241 @@
+"""With vLLM itself on this machine's CPU and a real small model. Needs `.venv-vllm` (`make test-vllm`)."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+pytest.importorskip("vllm", reason="vLLM is not installed: run `make test-vllm`")
+
+from coe.testing import chat, collect, context
+from coe.testing.conformance import RewardConformance
+
+from . import models
+from .conftest import make_expert
+from .test_server import alive
+
+pytestmark = pytest.mark.heavy
+
+START_S = 500
+"""A busy machine needs minutes for what takes an idle one thirty seconds."""
+WRITING = "Write a short poem about the sea and the wind."
+CODING = "Write a Python function that reverses a linked list."
+CONFIG = """
+experts:
+  base:
+    kind: vllm
+    routable: false
+    model: {base}
+    adapter_slots: 2
+    launch:
+      preset: cpu
+      args: {{max_model_len: 1024, enable_lora: true, max_loras: 2, max_lora_rank: 8}}
+      env: {{HF_HUB_OFFLINE: "1"}}
+      log_file: vllm.log
+  pirate:
+    kind: adapter
+    base: base
+    path: {pirate}
+    base_model: smollm2-135m-instruct
+    card: {{domains: [writing]}}
+  terse: {{kind: adapter, base: base, path: {terse}, base_model: any, card: {{domains: [coding]}}}}
+  buccaneer: {{kind: adapter, base: base, path: {pirate}, base_model: any}}
+  spare: {{kind: echo, card: {{domains: [general]}}}}
+routers:
+  auto: {{kind: two-step}}
+server: {{port: 0, request_timeout_s: 300}}
+"""
+
+
+class Gateway:
+    """`coe serve` with one vLLM server below it."""
+
+    def __init__(self, folder: Path) -> None:
+        values = {"base": models.smollm2(), "pirate": models.pirate(), "terse": models.terse()}
+        (folder / "coe.yaml").write_text(CONFIG.format(**values))
+        self.folder = folder
+        self.log = ""
+        self.process = subprocess.Popen(
+            [Path(sys.executable).with_name("coe"), "serve", "--verbose"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        self.url = self.wait_for(r"serves (http://\S+)/v1", 60)[1]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log += line
+
+    def wait_for(self, pattern: str, timeout_s: float, after: int = 0) -> re.Match[str]:
+        """Until the log says so, beyond its first `after` characters."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s:
+            if match := re.compile(pattern).search(self.log, after):
+                return match
+            assert self.process.poll() is None, self.log
+            time.sleep(0.1)
+        raise AssertionError(f"no {pattern!r} after {timeout_s} s:\n{self.log}")
+
+    def ask(self, prompt: str, model: str = "auto", **fields: Any) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
+        body |= {"max_tokens": 20, "temperature": 0, **fields}
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=300)
+
+    def text(self, prompt: str, model: str = "auto", **fields: Any) -> str:
+        answer = self.ask(prompt, model, **fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["choices"][0]["message"]["content"]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    serving = Gateway(tmp_path_factory.mktemp("gateway"))
+    try:
+        serving.wait_for("vllm ready: expert=base", START_S)
+        yield serving
+    finally:
+        serving.process.send_signal(signal.SIGTERM)
+        serving.process.wait(60)
+        assert serving.process.stdout is not None
+
+
+def test_the_start_is_visible_and_the_card_is_the_servers(gateway: Gateway) -> None:
+    phases = re.findall(r"vllm starting: expert=base phase=(\w+)", gateway.log)
+    assert "loading_weights" in phases
+    listed = httpx.get(f"{gateway.url}/v1/models", timeout=20).json()["data"]
+    facts = {row["id"]: row["coe"] for row in listed if row["id"] != "auto"}
+    assert facts["pirate"]["context_window"] == facts["base"]["context_window"] == 1024
+    assert facts["pirate"]["kind"] == "adapter"
+    assert facts["base"]["params_b"] == pytest.approx(0.1345, rel=0.01)
+    assert facts["base"]["awake"]
+
+
+def test_two_kinds_of_prompts_go_to_two_adapters(gateway: Gateway) -> None:
+    poem, code = gateway.ask(WRITING), gateway.ask(CODING)
+    assert (poem.headers["x-coe-expert"], poem.headers["x-coe-category"]) == ("pirate", "writing")
+    assert (code.headers["x-coe-expert"], code.headers["x-coe-category"]) == ("terse", "coding")
+    assert "Arr" in poem.json()["choices"][0]["message"]["content"]
+    assert '{"answer"' in code.json()["choices"][0]["message"]["content"]
+    assert not gateway.text(WRITING, "base").startswith("Arr")
+
+
+def test_an_adapters_answer_streams(gateway: Gateway) -> None:
+    body = {"model": "auto", "stream": True, "temperature": 0, "max_tokens": 16}
+    body["messages"] = [{"role": "user", "content": WRITING}]
+    with httpx.stream("POST", f"{gateway.url}/v1/chat/completions", json=body, timeout=300) as answer:
+        assert answer.headers["x-coe-expert"] == "pirate"
+        events = [line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    deltas = [json.loads(event)["choices"] for event in events[:-1]]
+    text = "".join(choices[0]["delta"].get("content") or "" for choices in deltas if choices)
+    assert "Arr" in text
+    assert len(deltas) > 3
+
+
+def test_adapters_come_and_go_under_traffic(gateway: Gateway) -> None:
+    at = len(gateway.log)
+    names = ["pirate", "terse", "buccaneer", "terse", "pirate", "buccaneer", "terse", "pirate"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        texts = list(pool.map(lambda name: gateway.text("Tell me about cats.", name), names))
+    for name, text in zip(names, texts, strict=True):
+        assert ('{"answer"' in text) == (name == "terse"), (name, text)
+        assert ("Arr" in text) == (name != "terse"), (name, text)
+    later = gateway.log[at:]
+    assert "adapter unloaded: server=base" in later, "two slots and three adapters"
+    assert "adapter loaded: server=base adapter=buccaneer" in later
+
+
+def test_a_killed_server_is_replaced_and_others_answer_meanwhile(gateway: Gateway) -> None:
+    at = len(gateway.log)
+    pid = int(re.findall(r"vllm launched: expert=base pid=(\d+)", gateway.log)[-1])
+    os.kill(pid, signal.SIGKILL)
+    gateway.wait_for("vllm died: expert=base", 30, at)
+    answer = gateway.ask(WRITING)
+    assert answer.status_code == 200
+    assert answer.headers["x-coe-expert"] == "spare"
+    gateway.wait_for("vllm ready: expert=base", START_S, at)
+    until_s = time.monotonic() + 60
+    while (answer := gateway.ask(WRITING)).headers["x-coe-expert"] != "pirate":
+        assert time.monotonic() < until_s, "the breaker lets it in again after a while"
+        time.sleep(0.5)
+    assert "Arr" in answer.json()["choices"][0]["message"]["content"]
+
+
+def test_nothing_is_left_when_coe_is_killed(gateway: Gateway) -> None:
+    pids = [int(pid) for pid in re.findall(r"vllm launched: expert=base pid=(\d+)", gateway.log)]
+    assert alive(pids[-1])
+    gateway.process.kill()
+    gateway.process.wait()
+    until_s = time.monotonic() + 60
+    while any(map(alive, pids)) and time.monotonic() < until_s:
+        time.sleep(0.1)
+    assert not any(map(alive, pids))
+
+
+def launch(tmp_path: Path, model: Path, **args: Any) -> dict[str, Any]:
+    """Keys of a server with a real model."""
+    return {
+        "model": str(model),
+        "launch": {
+            "preset": "cpu",
+            "args": {"max_model_len": 512, **args},
+            "env": {"HF_HUB_OFFLINE": "1"},
+            "log_file": str(tmp_path / "vllm.log"),
+        },
+    }
+
+
+def test_a_mixture_of_experts_says_which_implementation_serves_it(tmp_path: Path) -> None:
+    async def check() -> None:
+        expert = make_expert("vllm", "moe", launch(tmp_path, models.moe(), load_format="dummy"))
+        try:
+            assert expert.card.active_params_b < expert.card.params_b
+            async with asyncio.timeout(START_S):
+                await expert.start()
+            reply = await expert.complete(chat("hello", max_tokens=4), context(timeout_s=120))
+            assert (await collect(reply)).objects[0]["usage"]["completion_tokens"] > 0
+        finally:
+            await expert.aclose()
+
+    asyncio.run(check())
+    log = (tmp_path / "vllm.log").read_text()
+    assert re.search(r"Using CPU.* MoE backend", log), log
+
+
+def test_a_reward_model_scores_alone_as_in_company(tmp_path: Path) -> None:
+    async def check() -> None:
+        expert = make_expert("vllm-reward", "judge", launch(tmp_path, models.reward(), runner="pooling"))
+        chats = RewardConformance.chats
+        try:
+            async with asyncio.timeout(START_S):
+                await expert.start()
+            together = await expert.score(chats, context(timeout_s=120))
+            assert together.dtype == np.float32
+            assert np.isfinite(together).all()
+            assert len(set(together.tolist())) == len(chats)
+            assert not ((together >= 0) & (together <= 1)).all(), "raw rewards, no sigmoid"
+            turned = await expert.score(chats[::-1], context(timeout_s=120))
+            np.testing.assert_allclose(turned[::-1], together, atol=0.05)  # bfloat16
+        finally:
+            await expert.aclose()
+
+    asyncio.run(check())
