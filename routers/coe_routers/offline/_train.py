@@ -23,8 +23,9 @@ from coe_routers.training import FitOptions, Fitted, accuracy, expected_calibrat
 
 Say = Callable[[str], None]
 STATIC = EmbedderRef(kind="static")
-_FOLDS = 3
-_FEWEST = 2 * _FOLDS
+_FOLDS = 5
+"""Held-out predictions come from four fifths of the rows: nearly as good as the classifier of all of them."""
+_FEWEST = 6
 """A category with fewer rows cannot be told from chance: its rows teach `general`."""
 
 
@@ -216,7 +217,7 @@ def _fit(
             embedder=embedder,
             ngrams=options.ngrams,
             tools=tools,
-            options=FitOptions(method=method, folds=_FOLDS, seed=options.seed),
+            options=FitOptions(method=method, folds=_FOLDS, correct=True, seed=options.seed),
         )
         inside = fitted.held_out.labels >= 0
         right = accuracy(fitted.held_out.probabilities[inside], fitted.held_out.labels[inside])

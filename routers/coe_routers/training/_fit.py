@@ -32,6 +32,7 @@ from coe_routers.features import (
     weigh,
 )
 from coe_routers.training._calibration import fit_temperature, uncertainty_limit
+from coe_routers.training._correction import MOST_COLUMNS, Correction, fit_correction
 from coe_routers.training._folds import stratified_folds
 from coe_routers.training._separators import Separators
 
@@ -55,6 +56,8 @@ class FitOptions:
         balanced: weigh categories equally, however many rows they have.
         folds: out-of-fold predictions are made in this many parts.
         keep: share of in-scope prompts that the limit of uncertainty keeps.
+        correct: teach the head which categories it confuses, from its out-of-fold predictions. Not for
+            `knn`, which has no weights to change.
         seed: of the folds and the solver.
     """
 
@@ -64,6 +67,7 @@ class FitOptions:
     neighbours: int = 15
     folds: int = 3
     keep: float = 0.95
+    correct: bool = False
     seed: int = 0
 
 
@@ -131,9 +135,15 @@ def fit_classifier(
         test = np.flatnonzero(fold_of == fold)
         logits[test] = fit(np.flatnonzero(fold_of != fold)).logits(encoded.take(test))
     temperature = fit_temperature(logits, targets)
+    correction: Correction | None = None
+    if options.correct and options.method != "knn" and len(columns) <= MOST_COLUMNS:
+        correction = fit_correction(logits, targets, temperature)
+        # What is said of a row must not rest on a correction that has seen it.
+        logits = _corrected(logits, targets, fold_of, temperature)
+        temperature = fit_temperature(logits, targets)
     found = classification(logits, len(categories), temperature, evidence(encoded))
     inside = targets < len(categories)
-    head = fit(np.arange(len(labels)))
+    head = fit(np.arange(len(labels)), correction)
     return Fitted(
         TrainedClassifier(encoder, head, categories, temperature),
         uncertainty_limit(found.uncertainty[inside], options.keep),
@@ -166,6 +176,17 @@ def _encode(
     return Encoder(idf, embedder, tools), Encoded(lexical, embedder.embed(texts) if embedder else None)
 
 
+def _corrected(
+    logits: NDArray[np.float32], targets: NDArray[np.int64], fold_of: NDArray[np.int64], temperature: float
+) -> NDArray[np.float32]:
+    """Out-of-fold logits float32[n, c], those of each fold corrected by what the others teach."""
+    corrected = np.empty_like(logits)
+    for fold in np.unique(fold_of):
+        others = fold_of != fold
+        corrected[~others] = fit_correction(logits[others], targets[others], temperature)(logits[~others])
+    return corrected
+
+
 class _Heads:
     """Fits heads of one method on subsets of the same rows."""
 
@@ -187,8 +208,8 @@ class _Heads:
             else None
         )
 
-    def fit(self, rows: NDArray[np.int64]) -> Head:
-        """A head that has seen these rows, int64[m]."""
+    def fit(self, rows: NDArray[np.int64], correction: Correction | None = None) -> Head:
+        """A head that has seen these rows, int64[m]; a linear one with the correction folded in."""
         lexical, dense = self._encoded.lexical, self._encoded.dense
         if self._matrix is None:
             assert dense is not None
@@ -198,6 +219,8 @@ class _Heads:
             weights, bias = self._separators.fit(rows)
         else:
             weights, bias = _centroids(self._matrix[rows], self._targets[rows], self._columns)
+        if correction is not None:
+            weights, bias = correction.folded(weights, bias)
         split = BUCKETS if lexical is not None else 0
         quantised = quantise_rows(weights[:split]) if lexical is not None else (None, None)
         below = np.ascontiguousarray(weights[split:]) if dense is not None else None
