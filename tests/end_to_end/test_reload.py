@@ -145,6 +145,44 @@ def test_requests_in_flight_end_where_they_began(serve: Serve, tmp_path: Path) -
         until(lambda: upstream.open_connections == 2, f"{upstream.open_connections} connections are open")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_operator_sees_the_difference_and_goes_back(serve: Serve, tmp_path: Path, workers: int) -> None:
+    path = tmp_path / "coe.yaml"
+    server = f"admin_key: {KEY}, workers: {workers}"
+    with FakeUpstream() as upstream:
+        path.write_text(config(upstream, "a", server=server))
+        served = serve()
+
+        def admin(method: str, what: str) -> tuple[int, dict[str, Any]]:
+            told = httpx.request(
+                method, f"{served.url}/admin/{what}", headers={"authorization": f"Bearer {KEY}"}, timeout=60
+            )
+            return told.status_code, told.json()
+
+        assert httpx.get(f"{served.url}/admin/diff").json()["error"]["code"] == "invalid_api_key"
+        assert httpx.post(f"{served.url}/admin/rollback").json()["error"]["code"] == "invalid_api_key"
+        assert admin("POST", "rollback")[0] == 422
+        for name, before in (("b", "a"), ("c", "b")):
+            path.write_text(config(upstream, name, server=server))
+            status, told = admin("GET", "diff")
+            if answering(served) == before:  # the file has not been noticed yet
+                changes = [f"experts.{before}: removed", f"experts.{name}: added"]
+                assert (status, told["changes"]) == (200, changes)
+            admin("POST", "reload")
+            assert {answering(served) for _ in range(4)} == {name}
+        path.write_text("experts: {")
+        status, told = admin("GET", "diff")
+        assert (status, "coe.yaml:1: not YAML" in told["errors"][0]) == (422, True)
+        for name in ("b", "a"):
+            status, told = admin("POST", "rollback")
+            assert (status, f"experts.{name}: added" in told["changes"]) == (200, True)
+            assert {answering(served) for _ in range(4)} == {name}
+        status, told = admin("POST", "rollback")
+        assert (status, told["errors"]) == (422, ["There is no earlier configuration to go back to."])
+        assert answering(served) == "a"
+    assert KEY not in served.log
+
+
 def test_reload_over_http_needs_the_admin_key(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "coe.yaml"
     with FakeUpstream() as upstream:

@@ -101,7 +101,7 @@ class ServerConfig(Strict):
     admin_key: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="Opens `POST /admin/reload`, which does not exist without it; use ${NAME}.",
+        description="Opens `/admin/*`, which does not exist without it; use ${NAME}.",
     )
 
 

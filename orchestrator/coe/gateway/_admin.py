@@ -1,17 +1,14 @@
-"""`POST /admin/reload`, for whoever holds the admin key."""
+"""`/admin/*`, for whoever holds the admin key."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from coe.errors import InvalidKey
 from coe.gateway._asgi import JSON, Receive, Scope, Send, respond
-from coe.gateway._reload import Outcome
-
-Reload = Callable[[str], Awaitable[Outcome]]
+from coe.gateway._reload import Changing, Outcome
 
 
 class Admin:
@@ -19,19 +16,35 @@ class Admin:
 
     Args:
         key: what opens them.
-        reload: reads the configuration again; its argument is the reason, for the log.
+        changing: does what they ask for.
     """
 
-    def __init__(self, key: str, reload: Reload) -> None:
+    def __init__(self, key: str, changing: Changing) -> None:
         self._expected = b"Bearer " + key.encode()
-        self._reload = reload
+        self._changing = changing
 
     async def reload(self, scope: Scope, receive: Receive, send: Send) -> int:
         """200 when the configuration is in force, 422 when the old one stays; both say why."""
+        self._check(scope)
+        return await _told(send, await self._changing.reload("asked for"))
+
+    async def rollback(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """200 when what was in force before is so again, 422 when not; both say why."""
+        self._check(scope)
+        return await _told(send, await self._changing.rollback("rollback asked for"))
+
+    async def diff(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """200 with what a reload would change, 422 with why it would be refused. Changes nothing."""
+        self._check(scope)
+        return await _told(send, await self._changing.preview())
+
+    def _check(self, scope: Scope) -> None:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         if not hmac.compare_digest(given, self._expected):
             raise InvalidKey("This needs the admin key.", hint="Send `Authorization: Bearer …`.")
-        outcome = await self._reload("asked for")
-        status = 200 if outcome.outcome == "applied" else 422
-        await respond(send, status, msgspec.json.encode(outcome), (JSON,))
-        return status
+
+
+async def _told(send: Send, outcome: Outcome) -> int:
+    status = 200 if outcome.outcome == "applied" else 422
+    await respond(send, status, msgspec.json.encode(outcome), (JSON,))
+    return status

@@ -11,7 +11,7 @@ import msgspec
 from coe import __version__
 from coe.engine import model_infos, parse_embedding, parse_prompt, parse_rerank, parse_score
 from coe.errors import CoeError
-from coe.gateway._admin import Admin, Reload
+from coe.gateway._admin import Admin
 from coe.gateway._asgi import JSON, ClientGone, Receive, Scope, Send, respond
 from coe.gateway._built import Built
 from coe.gateway._caller import caller
@@ -20,6 +20,7 @@ from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Handler, Paths
 from coe.gateway._metrics import Metrics
 from coe.gateway._openapi import document
+from coe.gateway._reload import Changing
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
 _log = logging.getLogger("coe.gateway")
@@ -40,7 +41,7 @@ class Gateway:
         metrics: the engine's observer.
         clock: monotonic seconds.
         new_id: gives decision ids.
-        reload: reads the configuration again; None where that cannot be asked for over HTTP.
+        changing: changes the configuration; None where that cannot be asked for over HTTP.
         scrape: Prometheus' text where it is more than this process's own.
     """
 
@@ -50,13 +51,13 @@ class Gateway:
         metrics: Metrics,
         clock: Callable[[], float],
         new_id: Callable[[], str],
-        reload: Reload | None = None,
+        changing: Changing | None = None,
         scrape: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._metrics = metrics
         self._clock = clock
         self._new_id = new_id
-        self._reload = reload
+        self._changing = changing
         self._scrape = scrape
         self._draining = False
         self._generations = Generations(Generation(built, self._paths(built)))
@@ -83,8 +84,11 @@ class Gateway:
             "/openapi.json": {"GET": self._openapi},
         }
         key = built.config.server.admin_key
-        if key is not None and self._reload is not None:
-            paths["/admin/reload"] = {"POST": Admin(key.get_secret_value(), self._reload).reload}
+        if key is not None and self._changing is not None:
+            admin = Admin(key.get_secret_value(), self._changing)
+            paths["/admin/reload"] = {"POST": admin.reload}
+            paths["/admin/rollback"] = {"POST": admin.rollback}
+            paths["/admin/diff"] = {"GET": admin.diff}
         return paths
 
     @property

@@ -61,7 +61,9 @@ def document(config: Config, version: str) -> Json:
                     operation["security"] = [{"key": []}]
     if config.server.admin_key is not None:
         schemes["admin"] = {"type": "http", "scheme": "bearer", "description": "`server.admin_key`."}
-        paths["/admin/reload"] = {"post": _reload()}
+        paths["/admin/reload"] = {"post": _change("Read the configuration again.")}
+        paths["/admin/rollback"] = {"post": _change("Put in force what was before.")}
+        paths["/admin/diff"] = {"get": _change("What a reload would change; changes nothing.")}
     return {
         "openapi": "3.1.0",
         "info": {"title": "coe", "version": version, "description": "Router and gateway for compound AI."},
@@ -246,13 +248,13 @@ def _metrics() -> Json:
     return {"summary": "Metrics of all workers.", "responses": {"200": text, "default": _FAILED}}
 
 
-def _reload() -> Json:
-    refused = _answer("Refused: what was in force stays.", _ref("Outcome"))
+def _change(summary: str) -> Json:
+    refused = _answer("Refused: what is in force stays.", _ref("Outcome"))
     return {
-        "summary": "Read the configuration again.",
+        "summary": summary,
         "security": [{"admin": []}],
         "responses": {
-            "200": _answer("In force.", _ref("Outcome")),
+            "200": _answer("Accepted.", _ref("Outcome")),
             "422": refused,
             "default": _FAILED,
         },

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -17,6 +18,9 @@ from coe.gateway._tls import tls_context
 from coe.registry import FIRST_PARTY, Registry
 
 _log = logging.getLogger("coe.reload")
+
+MOST_STEPS_BACK = 10
+"""How many earlier configurations are kept to go back to."""
 
 _FIXED = frozenset(
     f"server.{key}" for key in ("host", "port", "workers", "drain_timeout_s", "client_timeout_s")
@@ -134,12 +138,29 @@ def described(old: Config, new: Config) -> tuple[str, ...]:
     )
 
 
+class Changing(Protocol):
+    """What the operator may ask for over HTTP."""
+
+    async def reload(self, why: str) -> Outcome:
+        """Read the configuration again; `why` is for the log."""
+        ...
+
+    async def rollback(self, why: str) -> Outcome:
+        """Put in force what was before."""
+        ...
+
+    async def preview(self) -> Outcome:
+        """What a reload would change. Nothing is changed."""
+        ...
+
+
 class Reloading:
     """Reads the configuration again when asked to, one reload at a time.
 
     Args:
         source: where it comes from.
         text: what is in force.
+        host: the address that is listened on.
         replace: puts a text in force, or says why not.
         told: hears every outcome.
     """
@@ -148,13 +169,16 @@ class Reloading:
         self,
         source: ConfigSource,
         text: str,
+        host: str,
         replace: Callable[[str], Awaitable[Outcome]],
         told: Callable[[Outcome], None],
     ) -> None:
         self._source = source
+        self._host = host
         self._replace = replace
         self._told = told
         self._lock = asyncio.Lock()
+        self._before: deque[str] = deque(maxlen=MOST_STEPS_BACK)
         self.text = text
 
     async def reload(self, why: str, *, only_if_new: bool = False) -> Outcome:
@@ -174,11 +198,37 @@ class Reloading:
             except ConfigError as error:
                 outcome = Outcome("refused", errors=(str(error),))
             else:
-                if outcome.outcome == "applied":
+                if outcome.outcome == "applied" and text != self.text:
+                    self._before.append(self.text)
                     self.text = text
         _report(outcome, why)
         self._told(outcome)
         return outcome
+
+    async def rollback(self, why: str) -> Outcome:
+        """Put in force what was before; again, and it goes back further. Never raises.
+
+        The file stays as it is: its next change, or the next reload, counts.
+        """
+        async with self._lock:
+            if not self._before:
+                outcome = Outcome("refused", errors=("There is no earlier configuration to go back to.",))
+            else:
+                outcome = await self._replace(self._before[-1])
+                if outcome.outcome == "applied":
+                    self.text = self._before.pop()
+        _report(outcome, why)
+        self._told(outcome)
+        return outcome
+
+    async def preview(self) -> Outcome:
+        """What a reload would change, as far as reading and checking shows it; nothing is built."""
+        try:
+            text = await asyncio.to_thread(self._source.read)
+            config, _ = await asyncio.to_thread(read_config, self._source, text, self._host)
+        except CoeError as error:
+            return Outcome("refused", errors=tuple(str(error).splitlines()))
+        return Outcome("applied", described(self._source.parse(self.text), config))
 
 
 def _report(outcome: Outcome, why: str) -> None:

@@ -23,6 +23,7 @@ def test_exported_names() -> None:
         "PluginSettings",
         "PluginsConfig",
         "PolicyConfig",
+        "ProbeConfig",
         "Problem",
         "RouterConfig",
         "ServerConfig",

@@ -73,7 +73,7 @@ class Supervisor:
             "coe_config_reloads", "Configurations read while serving.", ["outcome"], registry=self._registry
         )
         self.reloading = Reloading(
-            source, text, self._replace, lambda outcome: reloads.labels(outcome.outcome).inc()
+            source, text, self._bound, self._replace, lambda outcome: reloads.labels(outcome.outcome).inc()
         )
 
     async def run(self, on_listening: Callable[[], None]) -> None:
@@ -140,6 +140,10 @@ class Supervisor:
                 _log.error("%s cannot begin: %s", slot.name, slot.failure.message)
             case "reload":
                 return await self.reloading.reload(data)
+            case "rollback":
+                return await self.reloading.rollback(data)
+            case "preview":
+                return await self.reloading.preview()
             case "scrape":
                 return (await self.scrape()).decode()
             case _:
