@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, Ty
 from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest, Usage
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     import numpy as np
@@ -450,6 +451,18 @@ class Build(Protocol):
 
         May be called later than `create`, for example once a server's port is known. `card` is taken as it
         is. Raises `PluginError` or `ConfigError`.
+        """
+        ...
+
+
+class Host(Protocol):
+    """What a plugin's command may ask coe for: the `obj` of its `typer.Context`."""
+
+    def open(self, config: Path | None = None) -> AbstractAsyncContextManager[Build]:
+        """The experts and embedders of a configuration file; by default that of `coe serve`.
+
+        Nothing is started: a command awaits `Startable.start` of what it asks. Experts are closed at the end.
+        Raises `UserError` when the configuration is wrong.
         """
         ...
 

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from coe.cli._commands import LazyGroup
 from coe.cli._errors import exit_code, report
+from coe.cli._host import CommandHost
 from coe.errors import CoeError
 
 # Rich help would cost half the time of `coe --help`.
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what follows `coe`; those of the process by default.
     """
     try:
-        get_command(_app).main(args=arguments, prog_name="coe")
+        get_command(_app).main(args=arguments, prog_name="coe", obj=CommandHost())
     except CoeError as error:
         report(error)
         sys.exit(exit_code(error))

@@ -1,4 +1,4 @@
-"""Regions of the input space: how many there are, which one an input belongs to, what is telling about each."""
+"""Regions of the input space: how many, which one an input belongs to, what is telling about each."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The space in which inputs are near or far: what they say, how they are spelled, what they look like.
 
-Meaning alone does not tell tasks apart: a sum and a difference of the same numbers mean nearly the same, and a
-list of options looks like one whatever it is about. So three blocks are laid side by side: the embedder's vector,
-hashed character n-grams, and a dozen facts about the shape. Principal components of the user's own inputs reduce
-them to a few dimensions in which distances can be trusted.
+Meaning alone does not tell tasks apart: a sum and a difference of the same numbers mean nearly the same, and
+a list of options looks like one whatever it is about. So three blocks are laid side by side: the embedder's
+vector, hashed character n-grams, and a dozen facts about the shape. Principal components of the user's own
+inputs reduce them to a few dimensions in which distances can be trusted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def fit_space(texts: Sequence[str], embedder: Embedder, rng: np.random.Generator
         rng: for the randomised principal components.
     """
     picked = np.linspace(0, len(texts) - 1, min(len(texts), _SAMPLE)).astype(int)
-    sample = [texts[at] for at in picked.tolist()]
+    sample: list[str] = [texts[int(at)] for at in picked]
     seen = (_spelling(sample) > 0).sum(axis=0)
     idf = (np.log((1 + len(sample)) / (1 + seen)) + 1).astype(np.float32)
     shapes = _shape(sample)

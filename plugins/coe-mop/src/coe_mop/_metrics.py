@@ -1,0 +1,104 @@
+"""How an answer is scored against the right ones: 0..1, the best over all right answers."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from coe.errors import ConfigError, DataError, PluginError
+
+Metric = Callable[[str, str], float]
+"""(answer, right answer) to a score in 0..1."""
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_SIGNS = str.maketrans("", "", string.punctuation)
+
+
+def exact(answer: str, right: str) -> float:
+    """The same text, but for white space around it."""
+    return float(answer.strip() == right.strip())
+
+
+def normalise(text: str) -> str:
+    """Lower case, without articles and punctuation, single spaces. Text of signs only stays as it is."""
+    words = _ARTICLES.sub(" ", text.lower().translate(_SIGNS)).split()
+    return " ".join(words) if words else " ".join(text.lower().split())
+
+
+def normalised(answer: str, right: str) -> float:
+    """The same text after `normalise`."""
+    return float(normalise(answer) == normalise(right))
+
+
+def contains(answer: str, right: str) -> float:
+    """The right answer's words stand in the answer, in order and together, after `normalise`."""
+    return float(f" {normalise(right)} " in f" {normalise(answer)} ")
+
+
+def f1(answer: str, right: str) -> float:
+    """Harmonic mean of precision and recall over normalised words."""
+    given, wanted = Counter(normalise(answer).split()), Counter(normalise(right).split())
+    common = sum((given & wanted).values())
+    if not common:
+        return float(given == wanted)
+    return 2 * common / (sum(given.values()) + sum(wanted.values()))
+
+
+def same_set(answer: str, right: str) -> float:
+    """The same comma-separated items, in any order."""
+    given, wanted = ({normalise(item) for item in text.split(",")} for text in (answer, right))
+    return float(given == wanted)
+
+
+def _rouge_l() -> Metric:
+    try:
+        scorer_module: Any = importlib.import_module("rouge_score.rouge_scorer")
+    except ImportError as error:
+        raise PluginError(
+            "The metric rouge-l needs rouge-score.", hint="pip install 'coe-mop[rouge]'"
+        ) from error
+    scorer: Any = scorer_module.RougeScorer(["rougeL"], use_stemmer=True)
+    return lambda answer, right: float(scorer.score(right, answer)["rougeL"].fmeasure)
+
+
+NAMED: dict[str, Callable[[], Metric]] = {
+    "exact": lambda: exact,
+    "normalised": lambda: normalised,
+    "contains": lambda: contains,
+    "f1": lambda: f1,
+    "set": lambda: same_set,
+    "rouge-l": _rouge_l,
+}
+
+
+def find_metric(name: str) -> Metric:
+    """A metric by name, or a user's function as `module:function`.
+
+    Raises:
+        ConfigError: no such metric, module or function.
+        PluginError: the library that it needs is not installed.
+    """
+    if name in NAMED:
+        return NAMED[name]()
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ConfigError(f"Unknown metric `{name}`.", hint=f"Known: {', '.join(NAMED)}, or module:function.")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"The metric `{name}` cannot be imported: {error}.") from error
+    if not callable(found):
+        raise ConfigError(f"The metric `{name}` is {type(found).__name__}, not a function.")
+    return lambda answer, right: float(found(answer, right))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def score(metric: Metric, answer: str, outputs: Sequence[str]) -> float:
+    """The best score over the right answers. Raises `DataError` for one outside 0..1."""
+    best = max(metric(answer, right) for right in outputs)
+    if not 0 <= best <= 1:
+        raise DataError(f"A metric gave {best}; expected a number from 0 to 1.")
+    return best
