@@ -39,7 +39,7 @@ class Admin:
         return await _told(send, await self._changing.preview())
 
     def _check(self, scope: Scope) -> None:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        given = scope["headers"].get(b"authorization", b"")
         if not hmac.compare_digest(given, self._expected):
             raise InvalidKey("This needs the admin key.", hint="Send `Authorization: Bearer …`.")
 

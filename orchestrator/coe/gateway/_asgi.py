@@ -1,4 +1,8 @@
-"""The little of ASGI that the gateway uses."""
+"""How the server and the gateway talk: ASGI's way, with two short cuts for the sake of speed.
+
+`scope["headers"]` is a dict of lower-case names; and `http.response.start` may carry `lines`, header lines
+that are rendered already, and `whole`, the whole body, which makes it the only message of the answer.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,9 @@ class ClientGone(Exception):
 
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
     """The request's body. Raises `RequestTooLarge`, `ClientGone`."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > limit_bytes:
-            raise _too_large(limit_bytes)
+    announced = scope["headers"].get(b"content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit_bytes:
+        raise _too_large(limit_bytes)
     message = await receive()
     if message["type"] != "http.request":
         raise ClientGone
@@ -58,8 +62,16 @@ def _too_large(limit_bytes: int) -> RequestTooLarge:
     )
 
 
-async def respond(send: Send, status: int, body: bytes, headers: Iterable[Header] = (JSON,)) -> None:
-    """Send a whole response."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+async def respond(
+    send: Send, status: int, body: bytes, headers: Iterable[Header] = (JSON,), lines: bytes = b""
+) -> None:
+    """Send a whole response; `lines` are further header lines, each with its CR LF."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": tuple(headers),
+            "lines": lines,
+            "whole": body,
+        }
+    )

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from coe.engine import DEFAULT_TENANT
-from coe.gateway._asgi import Header, Scope
+from coe.gateway._asgi import Scope
 from coe.tenants import TenantGuard, Tenants
 
 
 def api_key(scope: Scope) -> str | None:
     """The caller's key: of `Authorization: Bearer …`, else of `x-api-key`. It goes no further than here."""
-    other = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, key = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                return key.strip().decode("latin-1")
-        elif name == b"x-api-key":
-            other = value.decode("latin-1")
-    return other
+    headers: dict[bytes, bytes] = scope["headers"]
+    scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return key.strip().decode("latin-1")
+    other = headers.get(b"x-api-key")
+    return None if other is None else other.decode("latin-1")
 
 
 def caller(scope: Scope, tenants: Tenants | None, *, answers: bool = True) -> tuple[str, TenantGuard | None]:
@@ -37,8 +34,8 @@ def caller(scope: Scope, tenants: Tenants | None, *, answers: bool = True) -> tu
     return tenant, tenants.guard(tenant, answers=answers)
 
 
-def limit_headers(guard: TenantGuard | None) -> list[Header]:
-    """`x-ratelimit-*` headers for an answer."""
+def limit_lines(guard: TenantGuard | None) -> bytes:
+    """`x-ratelimit-*` header lines for an answer."""
     if guard is None:
-        return []
-    return [(name.encode(), value.encode()) for name, value in guard.headers().items()]
+        return b""
+    return "".join([f"{name}: {value}\r\n" for name, value in guard.headers().items()]).encode("ascii")

@@ -17,20 +17,20 @@ from coe.engine import Engine, Served, Work, coe_object, explanation
 from coe.errors import CoeError, ExpertProtocolError, ExpertTimeout, InvalidRequest
 from coe.gateway._asgi import (
     EVENT_STREAM,
-    JSON,
     Receive,
     Scope,
     Send,
     read_body,
     respond,
 )
-from coe.gateway._caller import caller, limit_headers
+from coe.gateway._caller import caller, limit_lines
 from coe.gateway._envelope import error_frame
 from coe.gateway._exchange import CancelOnDisconnect
-from coe.gateway._facts import annotate, annotate_first_event, routing_headers
+from coe.gateway._facts import annotate, annotate_first_event, routing_lines
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
 from coe.gateway._note import Note
+from coe.gateway._tracing import Tracing
 from coe.journal import Journal
 from coe.tenants import TenantGuard, Tenants
 from coe.wire import chat_request, parse_chat
@@ -51,20 +51,23 @@ class Control:
     traceparent: str | None = None
 
 
+_NO_CONTROL = Control()
+
+
 def read_control(scope: Scope) -> Control:
     """The documented request headers. Raises `InvalidRequest` for a session that is too long."""
-    session = traceparent = None
-    explain = False
-    for name, value in scope["headers"]:
-        if name == b"x-coe-session":
-            if len(value) > _MAX_SESSION_BYTES:
-                raise InvalidRequest(f"`x-coe-session` is longer than {_MAX_SESSION_BYTES} bytes.")
-            session = value.decode("latin-1")
-        elif name == b"x-coe-explain":
-            explain = value.strip().lower() not in (b"", b"0", b"false", b"no")
-        elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
-            traceparent = value.decode()
-    return Control(session, explain, traceparent)
+    headers: dict[bytes, bytes] = scope["headers"]
+    session, explain = headers.get(b"x-coe-session"), headers.get(b"x-coe-explain")
+    traceparent = headers.get(b"traceparent")
+    if session is traceparent is explain is None:
+        return _NO_CONTROL
+    if session is not None and len(session) > _MAX_SESSION_BYTES:
+        raise InvalidRequest(f"`x-coe-session` is longer than {_MAX_SESSION_BYTES} bytes.")
+    return Control(
+        None if session is None else session.decode("latin-1"),
+        explain is not None and explain.strip().lower() not in (b"", b"0", b"false", b"no"),
+        traceparent.decode() if traceparent and _TRACEPARENT.fullmatch(traceparent) else None,
+    )
 
 
 class ChatHandler:
@@ -78,6 +81,7 @@ class ChatHandler:
         new_id: gives decision ids.
         journal: where requests leave their records.
         tenants: who may ask and how much; None when everybody may, without limits.
+        tracing: makes spans; None when nobody wants any.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class ChatHandler:
         new_id: Callable[[], str],
         journal: Journal | None = None,
         tenants: Tenants | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._engine = engine
         self._max_body_bytes = int(config.max_body_mb * 1e6)
@@ -99,6 +104,7 @@ class ChatHandler:
         self._new_id = new_id
         self._journal = journal
         self._tenants = tenants
+        self._tracing = tracing
 
     async def complete(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`POST /v1/chat/completions`. Returns the status."""
@@ -132,27 +138,34 @@ class ChatHandler:
         note.request = request = parse_chat(raw, self._extra_fields) if work is None else work.request
         control = read_control(scope)
         note.session = control.session
+        traceparent = control.traceparent
+        if self._tracing is not None:
+            note.span = self._tracing.begin(note, traceparent)
+            traceparent = note.span.traceparent
         context = Context(
             tenant=note.tenant,
             request_id=note.request_id,
             deadline=self._clock() + self._timeout_s,
             clock=self._clock,
-            traceparent=control.traceparent,
+            traceparent=traceparent,
         )
         with CancelOnDisconnect(scope):
             served = await self._engine.complete(request, context, control.session, note.trail, guard, work)
             note.served = served
             facts = coe_object(context.request_id, served, explain=control.explain)
-            headers = routing_headers(context.request_id, served.routed, served.card, served.fallback_from)
-            headers += limit_headers(guard)
+            lines = routing_lines(context.request_id, served.routed, served.card, served.fallback_from)
+            lines += limit_lines(guard)
             if served.chunks is not None:
                 async with aclosing(served.chunks):
-                    await self._stream(send, served.chunks, served.card.name, facts, headers, note, context)
+                    await self._stream(send, served.chunks, served.card.name, facts, lines, note, context)
             else:
                 body = self._annotated(served, facts)
                 note.first_byte()
-                await respond(send, 200, body, (JSON, *headers))
+                await respond(send, 200, body, lines=lines)
                 note.sent_bytes = len(body)
+        if note.first_byte_at is not None:
+            own_s = note.first_byte_at - note.started - sum([each.seconds for each in served.attempts])
+            self._metrics.overhead(own_s, streamed=served.chunks is not None)
         if not served.reply.estimated:
             self._metrics.used(served.card.name, served.reply.usage)
         return 200
@@ -167,8 +180,8 @@ class ChatHandler:
         decision_id = self._new_id()
         card = self._engine.pool.member(routed.decision.expert).expert.card
         body = {"object": "route", "id": decision_id, **explanation(routed)}
-        headers = routing_headers(decision_id, routed, card) + limit_headers(guard)
-        await respond(send, 200, msgspec.json.encode(body), (JSON, *headers))
+        lines = routing_lines(decision_id, routed, card) + limit_lines(guard)
+        await respond(send, 200, msgspec.json.encode(body), lines=lines)
         return 200
 
     @staticmethod
@@ -185,14 +198,14 @@ class ChatHandler:
         chunks: AsyncGenerator[bytes, None],
         expert: str,
         facts: dict[str, Any],
-        headers: list[tuple[bytes, bytes]],
+        lines: bytes,
         note: Note,
         context: Context,
     ) -> None:
         """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
         # It is there, so nothing can be cancelled yet. Generators that never began would not clean up.
         first = await anext(chunks)
-        await send({"type": "http.response.start", "status": 200, "headers": [*EVENT_STREAM, *headers]})
+        await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM, "lines": lines})
         count = size = 0
         try:
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.

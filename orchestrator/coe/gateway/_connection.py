@@ -6,7 +6,6 @@ A clock that ticks once a second is enough to find the slow, so nothing is timed
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 import httptools
 import msgspec
 
-from coe.gateway._asgi import Application, Header, Scope
+from coe.gateway._asgi import Application, Scope
 from coe.gateway._exchange import STATUS_LINES, Exchange
 from coe.wire import ErrorDetail, ErrorEnvelope
 
@@ -34,7 +33,8 @@ DISCARDED_BYTES = 1024 * 1024
 """Of a body that nobody wants, before the connection is ended instead."""
 
 _PER_HEADER_BYTES = 32  # what a header costs in memory besides its text
-_PLAIN = re.compile(rb"(/[A-Za-z0-9._-]+)+")
+_MAX_PATHS = 256
+_paths: dict[bytes, str] = {}
 
 
 class _HeadTooLarge(Exception):
@@ -148,8 +148,7 @@ class Connection(asyncio.Protocol):
         self._in_head = True
         self._head_bytes = self._partial_bytes = self._discarded = 0
         self._url = b""
-        self._headers: list[Header] = []
-        self._expects_continue = False
+        self._headers: dict[bytes, bytes] = {}
 
     def on_url(self, url: bytes) -> None:
         """Called by the parser with a piece of the request's target."""
@@ -160,10 +159,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value) + _PER_HEADER_BYTES
         if self._head_bytes > MAX_HEAD_BYTES:
             raise _HeadTooLarge  # the parser ends then
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects_continue = True
-        self._headers.append((name, value))
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Called by the parser after the last header."""
@@ -183,7 +179,7 @@ class Connection(asyncio.Protocol):
             self,
             scope,
             keep_alive=version == "1.1" and parser.should_keep_alive() and not self._callers.ending,
-            expects_continue=self._expects_continue,
+            expects_continue=b"expect" in self._headers,
         )
         if self._current is None:
             self._begin(exchange)
@@ -326,9 +322,12 @@ class Connection(asyncio.Protocol):
 
 def _path(url: bytes) -> str:
     """The path of a request's target. Raises `httptools.HttpParserInvalidURLError`."""
-    if _PLAIN.fullmatch(url):
-        return url.decode("ascii")
-    return unquote(httptools.parse_url(url).path.decode("ascii"))
+    path = _paths.get(url)
+    if path is None:
+        path = unquote(httptools.parse_url(url).path.decode("ascii"))
+        if len(_paths) < _MAX_PATHS:
+            _paths[url] = path
+    return path
 
 
 async def watch(callers: Callers) -> None:

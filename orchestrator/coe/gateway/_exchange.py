@@ -8,7 +8,7 @@ import logging
 from types import TracebackType
 from typing import Protocol, cast
 
-from coe.gateway._asgi import Application, ClientGone, Message, Scope
+from coe.gateway._asgi import Application, ClientGone, Header, Message, Scope
 
 _log = logging.getLogger("coe.gateway")
 
@@ -190,8 +190,15 @@ class Exchange:
         if message["type"] == "http.response.start":
             if self.started:
                 raise RuntimeError("the answer has begun already")
-            self._head = self._rendered(message)
+            whole: bytes | None = message.get("whole")
+            head = self._rendered(message, whole)
             self.started = True
+            if whole is None:
+                self._head = head
+                return
+            self._caller.write(head if self.scope["method"] == "HEAD" else head + whole)
+            self.done = True
+            self._caller.answered(keep_alive=self.keep_alive)
             return
         if not self.started or self.done:
             raise RuntimeError("a body without a head, or after the end")
@@ -213,23 +220,35 @@ class Exchange:
         elif self._caller.write_paused:
             await self._caller.writable()
 
-    def _rendered(self, message: Message) -> bytes:
-        status: int = message["status"]
-        lines, sized = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status], False
-        for name, value in message["headers"]:
-            lines.append(b"%b: %b\r\n" % (name, value))
-            if name == b"content-length":
-                sized = True
-        # The body of an answer to HTTP/1.0 has no chunks: it ends with the connection.
-        self._chunked = not sized and self.scope["http_version"] != "1.0"
-        if self._chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
-            raise RuntimeError("a line break in a header")
-        return head + b"\r\n"
+    def _rendered(self, message: Message, whole: bytes | None) -> bytes:
+        status, headers = message["status"], message["headers"]
+        start = _starts.get((status, headers)) or _start(status, headers)
+        lines: bytes = message.get("lines", b"")
+        if whole is not None:
+            length = b"content-length: %d\r\n" % len(whole)
+        else:
+            # The body of an answer to HTTP/1.0 has no chunks: it ends with the connection.
+            self._chunked = self.scope["http_version"] != "1.0"
+            length = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        if self.keep_alive:
+            return b"%b%b%b\r\n" % (start, lines, length)
+        return b"%b%b%bconnection: close\r\n\r\n" % (start, lines, length)
+
+
+_starts: dict[tuple[int, tuple[Header, ...]], bytes] = {}
+_MAX_STARTS = 256
+
+
+def _start(status: int, headers: tuple[Header, ...]) -> bytes:
+    """Status line and headers; kept, as there are few that differ. Raises `RuntimeError` for a line break."""
+    lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+    lines += [b"%b: %b\r\n" % header for header in headers]
+    start = b"".join(lines)
+    if start.count(b"\n") != len(lines) or start.count(b"\r") != len(lines):
+        raise RuntimeError("a line break in a header")
+    if len(_starts) < _MAX_STARTS:
+        _starts[status, headers] = start
+    return start
 
 
 class CancelOnDisconnect:

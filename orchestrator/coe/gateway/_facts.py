@@ -10,31 +10,24 @@ from msgspec import Raw
 
 from coe.contracts import Card
 from coe.engine import Routed, confidence
-from coe.gateway._asgi import Header
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 
 
-def routing_headers(
-    decision_id: str, routed: Routed, card: Card, fallback_from: tuple[str, ...] = ()
-) -> list[Header]:
-    """The `x-coe-*` response headers."""
+def routing_lines(decision_id: str, routed: Routed, card: Card, fallback_from: tuple[str, ...] = ()) -> bytes:
+    """The `x-coe-*` response headers, as lines."""
     decision = routed.decision
-    headers = [
-        (b"x-coe-schema", b"1"),
-        (b"x-coe-decision-id", decision_id.encode()),
-        (b"x-coe-category", _header_value(decision.category)),
-        (b"x-coe-confidence", b"%.4g" % confidence(routed)),
-        (b"x-coe-expert", _header_value(card.name)),
-        (b"x-coe-expert-kind", card.kind.encode()),
-        (b"x-coe-cache", routed.cache.encode()),
-        (b"x-coe-route-us", b"%d" % routed.route_us),
-    ]
+    lines = (
+        f"x-coe-schema: 1\r\nx-coe-decision-id: {decision_id}\r\n"
+        f"x-coe-category: {_safe[decision.category]}\r\nx-coe-confidence: {confidence(routed):.4g}\r\n"
+        f"x-coe-expert: {_safe[card.name]}\r\nx-coe-expert-kind: {card.kind}\r\n"
+        f"x-coe-cache: {routed.cache}\r\nx-coe-route-us: {routed.route_us}\r\n"
+    )
     if routed.switch is not None:
-        headers.append((b"x-coe-session-switch", routed.switch.why.encode()))
+        lines += f"x-coe-session-switch: {routed.switch.why}\r\n"
     if fallback_from:
-        headers.append((b"x-coe-fallback-from", _header_value(",".join(fallback_from))))
-    return headers
+        lines += f"x-coe-fallback-from: {_header_value(','.join(fallback_from))}\r\n"
+    return lines.encode("ascii")
 
 
 def annotate(completion: bytes, expert: str, facts: dict[str, Any]) -> bytes:
@@ -44,9 +37,7 @@ def annotate(completion: bytes, expert: str, facts: dict[str, Any]) -> bytes:
         msgspec.DecodeError: it is not a JSON object.
     """
     members = _members.decode(completion)
-    members["model"] = Raw(msgspec.json.encode(expert))
-    members["coe"] = Raw(msgspec.json.encode(facts))
-    return msgspec.json.encode(members)
+    return msgspec.json.encode({**members, "model": expert, "coe": facts})
 
 
 def annotate_first_event(piece: bytes, expert: str, facts: dict[str, Any]) -> bytes:
@@ -63,6 +54,20 @@ def annotate_first_event(piece: bytes, expert: str, facts: dict[str, Any]) -> by
     return piece[:start] + b" " + annotate(piece[start:end], expert, facts) + piece[end:]
 
 
-def _header_value(text: str) -> bytes:
-    """Header-safe bytes: what is not printable ASCII is percent-encoded."""
-    return (text if text.isascii() and text.isprintable() else quote(text, safe=" ,")).encode()
+def _header_value(text: str) -> str:
+    """Header-safe text: what is not printable ASCII is percent-encoded."""
+    return text if text.isascii() and text.isprintable() else quote(text, safe=" ,")
+
+
+class _Safe(dict[str, str]):
+    """Header values of names that come again and again: categories and experts."""
+
+    def __missing__(self, name: str) -> str:
+        value = _header_value(name)
+        if len(self) < _MAX_SAFE:
+            self[name] = value
+        return value
+
+
+_MAX_SAFE = 4096
+_safe = _Safe()

@@ -38,7 +38,7 @@ def read(parts: list[bytes], *, whole: bool = True, length: int | None = None) -
         return next(waiting)
 
     headers = [] if length is None else [(b"content-length", str(length).encode())]
-    return asyncio.run(read_body({"headers": headers}, receive, LIMIT))
+    return asyncio.run(read_body({"headers": dict(headers)}, receive, LIMIT))
 
 
 @given(pieces)

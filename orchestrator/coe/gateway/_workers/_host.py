@@ -62,7 +62,7 @@ class HostApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         try:
-            given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+            given = scope["headers"].get(b"authorization", b"")
             if not hmac.compare_digest(given, self._expected):
                 raise InvalidKey("This is not for you.")
             if scope["path"] == "/start":
