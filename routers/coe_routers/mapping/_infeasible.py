@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from coe.errors import ConfigError
-from coe_routers.mapping._milp import AVERAGED, cheapest_pool, optimum, program
-from coe_routers.mapping._problem import Budget, Problem
+from coe_routers.mapping._problem import SLOW_SHARE, Budget, Problem
+from coe_routers.mapping._program import AVERAGED, ROUNDING, program
+from coe_routers.mapping._search import cheapest_pool, optimum
 
 
 class InfeasibleBudget(ConfigError):
@@ -76,7 +77,9 @@ def _smallest_latency(problem: Problem, budget: Budget) -> float | None:
 
     def feasible(limit: float) -> bool:
         made, _ = program(problem, replace(budget, p95_latency_s=limit))
-        return optimum(made, np.zeros(len(made.row))) is not None
+        slow = made.weight * made.average.pop("p95_latency_s")[0]
+        best = optimum(made, slow)
+        return best is not None and float(slow[best].sum()) <= SLOW_SHARE * (1 + ROUNDING)
 
     if not len(candidates) or not feasible(float(candidates[-1])):
         return None

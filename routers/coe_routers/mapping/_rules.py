@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe_routers.mapping._evidence import Evidence, Instance, Rows
-from coe_routers.mapping._milp import AVERAGED, POOLED
 from coe_routers.mapping._problem import SLOW_SHARE, Budget, Problem
+from coe_routers.mapping._program import AVERAGED, POOLED
 from coe_routers.mapping._solver import ExpertMap, solve
 from coe_routers.rules import Rule, prices
 

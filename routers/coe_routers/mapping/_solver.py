@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe_routers.mapping._infeasible import explain
-from coe_routers.mapping._milp import AVERAGED, POOLED, optimum, program
 from coe_routers.mapping._problem import SLOW_SHARE, Budget, Problem
+from coe_routers.mapping._program import AVERAGED, POOLED, program
+from coe_routers.mapping._search import optimum
 
 Floats = NDArray[np.float64]
 

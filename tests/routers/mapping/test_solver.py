@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from coe.errors import ConfigError
-from coe_routers.mapping import LIMITS, Budget, InfeasibleBudget, Latency, Problem, best_single_map, solve
+from coe_routers.mapping import (
+    LIMITS,
+    Budget,
+    InfeasibleBudget,
+    Latency,
+    Problem,
+    _search,
+    best_single_map,
+    solve,
+)
 
 
 def instance(seed: int, c: int = 4, m: int = 4, *, coarse: bool = False, latencies: int = 60) -> Problem:
@@ -83,13 +93,15 @@ def textbook(problem: Problem, budget: Budget) -> float:
             link = np.zeros(z + m)
             link[row * m + e], link[z + e] = 1, -1
             rows.append((link, 0.0))
-    average = np.zeros(z + m)
-    average[:z] = (problem.share[:, None] * problem.usd_per_1k).ravel()
-    pool, count = np.zeros(z + m), np.zeros(z + m)
-    pool[z:], count[z:] = problem.total_params_b, 1
-    for name, row in (("usd_per_1k", average), ("total_params_b", pool), ("max_experts", count)):
-        if name in limits:
-            rows.append((row, limits[name]))
+    for name, limit in limits.items():
+        row = np.zeros(z + m)
+        if name == "total_params_b":
+            row[z:] = problem.total_params_b
+        elif name == "max_experts":
+            row[z:] = 1
+        else:
+            row[:z] = (problem.share[:, None] * problem.spending(name, limit)).ravel()
+        rows.append((row, 0.05 if name == "p95_latency_s" else limit))
     one = np.hstack([np.kron(np.eye(c), np.ones(m)), np.zeros((c, m))])
     found = milp(
         -np.concatenate([(problem.share[:, None] * problem.value).ravel(), np.zeros(m)]),
@@ -126,8 +138,9 @@ def scaled(problem: Problem, factors: dict[str, float]) -> Budget:
 
 
 @settings(max_examples=80, deadline=None)
-@given(seed=st.integers(0, 10**6), factors=BUDGETS, coarse=st.booleans())
-def test_no_map_is_better(seed: int, factors: dict[str, float], coarse: bool) -> None:
+@given(seed=st.integers(0, 10**6), factors=BUDGETS, coarse=st.booleans(), small=st.sampled_from([0, 300]))
+def test_no_map_is_better(seed: int, factors: dict[str, float], coarse: bool, small: int) -> None:
+    """By HiGHS alone, and by the search that instances of more than `small` cells go through."""
     problem = instance(seed, coarse=coarse)
     budget = scaled(problem, factors)
     best = exhaustive(problem, budget)
@@ -135,7 +148,8 @@ def test_no_map_is_better(seed: int, factors: dict[str, float], coarse: bool) ->
         with pytest.raises(InfeasibleBudget):
             solve(problem, budget)
         return
-    solved = solve(problem, budget)
+    with patch.object(_search, "_SMALL", small):
+        solved = solve(problem, budget)
     assert fits(problem, budget, solved.chosen, slack=1e-6)
     rows = np.arange(len(solved.chosen))
     worth = problem.value - 1e-5 * problem.tie_cost / problem.tie_cost.max()
@@ -179,7 +193,20 @@ def test_value_never_falls_as_the_budget_grows(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"max_experts": 3}, {"total_params_b": 0.4}, {"max_experts": 4, "usd_per_1k": 0.7}]
+    "limits",
+    [
+        {"max_experts": 3},
+        {"total_params_b": 0.4},
+        {"max_experts": 4, "usd_per_1k": 0.7},
+        {"active_params_b": 0.7, "usd_per_1k": 0.7, "p95_latency_s": 0.7},
+        {
+            "active_params_b": 0.8,
+            "total_params_b": 0.5,
+            "usd_per_1k": 0.7,
+            "p95_latency_s": 0.8,
+            "max_experts": 4,
+        },
+    ],
 )
 def test_the_reduced_program_agrees_with_the_whole_one(limits: dict[str, float]) -> None:
     """Instances too large to enumerate, against scipy's milp on the textbook formulation."""
@@ -187,6 +214,74 @@ def test_the_reduced_program_agrees_with_the_whole_one(limits: dict[str, float])
         problem = instance(seed, c=25, m=10, latencies=200)
         budget = scaled(problem, limits)
         assert solve(problem, budget).value == pytest.approx(textbook(problem, budget), abs=2e-5)
+
+
+JOINT = {
+    "active_params_b": 0.8,
+    "total_params_b": 0.6,
+    "usd_per_1k": 0.8,
+    "p95_latency_s": 0.9,
+    "max_experts": 3,
+}
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6), name=st.sampled_from(sorted(JOINT)), more=st.floats(1.01, 1.6))
+def test_more_of_one_limit_never_costs_value_while_others_bind(seed: int, name: str, more: float) -> None:
+    problem = instance(seed, c=10, m=7, latencies=200)
+    tight = scaled(problem, JOINT)
+    limit = tight.limits()[name]
+    wide = replace(tight, **{name: int(limit) + 1 if name == "max_experts" else limit * more})
+    try:
+        value = solve(problem, tight).value
+    except InfeasibleBudget:
+        return
+    # The weight of the tie cost: a map of equal value may be the cheaper one.
+    assert solve(problem, wide).value >= value - 1e-5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_and_branches_agree_with_the_whole_program(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With nothing left to HiGHS but single sets of experts, the search itself must find the best map."""
+    monkeypatch.setattr("coe_routers.mapping._search._CORE", 0)
+    monkeypatch.setattr("coe_routers.mapping._search._SMALL", 0)
+    problem = instance(seed, c=12, m=8, latencies=200)
+    for factors in (JOINT, {"total_params_b": 0.4}, {"max_experts": 2, "usd_per_1k": 0.7}):
+        budget = scaled(problem, dict(factors))
+        try:
+            value = solve(problem, budget).value
+        except InfeasibleBudget:
+            continue
+        assert value == pytest.approx(textbook(problem, budget), abs=2e-5)
+
+
+def test_the_95th_percentile_is_that_of_all_requests_together() -> None:
+    """One slow category within the slowest 5% may stay slow; one beyond it may not."""
+    rng = np.random.default_rng(0)
+    for slow_share, expected in ((0.04, ["good", "good"]), (0.06, ["fast", "good"])):
+        n = 1000
+        category = (np.arange(n) >= slow_share * n).astype(np.int32)
+        slow = np.where(category == 0, 9.0, 0.5) * rng.uniform(0.9, 1.0, n)
+        problem = Problem(
+            categories=("rare", "usual"),
+            experts=("good", "fast"),
+            share=np.array([slow_share, 1 - slow_share]),
+            value=np.array([[0.9, 0.5], [0.9, 0.5]]),
+            allowed=np.ones((2, 2), dtype=bool),
+            active_params_b=np.array([10.0, 1.0]),
+            total_params_b=np.array([10.0, 1.0]),
+            usd_per_1k=np.ones((2, 2)),
+            latency=Latency(np.stack([slow, np.full(n, 0.2)], axis=1).astype(np.float32), category),
+            tie_cost=np.ones((2, 2)),
+        )
+        solved = solve(problem, Budget(p95_latency_s=1.0))
+        assert list(solved.named().values()) == expected
+        assert problem.latency is not None
+        seconds = problem.latency.seconds[np.arange(n), solved.chosen[category]]
+        assert solved.spends["p95_latency_s"] == pytest.approx(
+            float(np.quantile(seconds, 0.95, method="inverted_cdf")), rel=1e-6
+        )
+        assert solved.spends["p95_latency_s"] <= 1.0
 
 
 def test_equal_maps_go_to_the_cheaper() -> None:
