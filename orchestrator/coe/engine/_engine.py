@@ -11,6 +11,7 @@ from typing import Protocol
 from coe.breaker import Breaker
 from coe.cache import DecisionStore, Source, decision_key
 from coe.contracts import Card, Context, Decision, Features, PoolView, Ranked, Reason, Reply, Router
+from coe.deadlines import Deadlines, Limit
 from coe.engine._candidates import candidates, choose_one, requested, unknown_model
 from coe.engine._features import extract_features
 from coe.engine._guard import Guard
@@ -100,6 +101,7 @@ class Engine:
         self._clock = clock
         self._max_attempts = max_attempts
         self.retries = retries
+        self._deadlines = Deadlines()
         self._prober = prober
         self.sessions = Sessions(clock) if sessions is None else sessions
 
@@ -329,7 +331,7 @@ class Engine:
         member.in_flight += 1
         streaming = False
         try:
-            async with asyncio.timeout(max(context.remaining_s(), 0)):
+            with Limit(self._deadlines, context.remaining_s()):
                 if work is None:
                     reply = await member.expert.complete(request, context)
                 else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress, product
+
 from coe.contracts import Capability, Features, ToolFact
 from coe.wire import ChatBody, last_user_text
 
@@ -16,43 +18,48 @@ def extract_features(body: ChatBody, sticky_expert: str | None = None) -> Featur
     Tokens are estimated from the text of all messages, four bytes a token, a thousand an image, plus the
     completion tokens that the caller asks for.
     """
-    required: set[Capability] = {"chat"}
     size = images = 0
+    uses_tools = False
     for message in body.messages:
-        if isinstance(message.content, str):
-            size += _bytes(message.content)
+        content = message.content
+        if isinstance(content, str):
+            size += len(content) if content.isascii() else _bytes(content)
         else:
-            for part in message.content or ():
+            for part in content or ():
                 if part.text:
                     size += _bytes(part.text)
                 elif part.type.endswith("image") or part.type == "image_url":
                     images += 1
         if message.tool_calls or message.role in ("tool", "function"):
-            required.add("tools")
+            uses_tools = True
     tools = ()
     if body.tools:
-        required.add("tools")
         tools = tuple(
             ToolFact(tool.function.name, tool.function.description or "")
             for tool in body.tools
             if tool.function
         )
-    elif body.functions:
-        required.add("tools")
-    if images:
-        required.add("vision")
-    if body.stream:
-        required.add("stream")
-    if body.response_format is not None and body.response_format.type != "text":
-        required.add("json_schema")
+    shape = body.response_format
     requested = body.max_completion_tokens or body.max_tokens or 0
     return Features(
         text=last_user_text(body),
         tools=tools,
-        required=frozenset(required),
+        required=_REQUIRED[
+            bool(uses_tools or body.tools or body.functions),
+            images > 0,
+            bool(body.stream),
+            shape is not None and shape.type != "text",
+        ],
         tokens=size // _BYTES_PER_TOKEN + images * IMAGE_TOKENS + requested,
         sticky_expert=sticky_expert,
     )
+
+
+_OPTIONAL: tuple[Capability, ...] = ("tools", "vision", "stream", "json_schema")
+_REQUIRED: dict[tuple[bool, ...], frozenset[Capability]] = {
+    wanted: frozenset({"chat", *compress(_OPTIONAL, wanted)})
+    for wanted in product((False, True), repeat=len(_OPTIONAL))
+}
 
 
 def _bytes(text: str) -> int:

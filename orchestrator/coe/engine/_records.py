@@ -25,8 +25,7 @@ class Switch:
     why: SwitchReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routed:
+class Routed(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and how it came about.
 
     Attributes:
@@ -43,8 +42,7 @@ class Routed:
     switch: Switch | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One expert that was asked.
 
     `error` is the code of the error: empty for the one that answered, `cancelled` when nobody waited longer.
@@ -67,8 +65,7 @@ class Trail(msgspec.Struct):
     attempts: list[Attempt] = []  # msgspec makes a new one for each
 
 
-@dataclass(slots=True, kw_only=True)
-class Served:
+class Served(msgspec.Struct, kw_only=True):
     """An answer under way.
 
     Attributes:
@@ -89,4 +86,6 @@ class Served:
     @property
     def fallback_from(self) -> tuple[str, ...]:
         """Experts that failed before this one answered."""
-        return tuple(attempt.expert for attempt in self.attempts[:-1])
+        if len(self.attempts) == 1:
+            return ()
+        return tuple([attempt.expert for attempt in self.attempts[:-1]])
