@@ -56,6 +56,7 @@ def test_the_reason_is_the_first_cause(log: str, why: str | None) -> None:
         ("Loading safetensors checkpoint shards:  50% Completed | 1/2 [00:01<00:01]", "loading weights, 50%"),
         ("INFO:     Application startup complete.", "ready"),
         ("(APIServer pid=5) WARNING 11-22 04:47:00 [cpu.py:224] Triton is not installed.", None),
+        ("WARNING 11-22 04:47:00 [vllm.py:1703] Enforce eager set, disabling torch.compile.", None),
     ],
 )
 def test_the_phase_of_a_start(line: str, what: str | None) -> None:

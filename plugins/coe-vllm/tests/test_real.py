@@ -24,6 +24,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed: run `make test-vllm`"
 
 from coe.testing import chat, collect, context
 from coe.testing.conformance import RewardConformance
+from coe_vllm.merging import merge, read_lora, write_lora
 
 from . import models
 from .conftest import make_expert
@@ -54,6 +55,7 @@ experts:
     base_model: smollm2-135m-instruct
     card: {{domains: [writing]}}
   terse: {{kind: adapter, base: base, path: {terse}, base_model: any, card: {{domains: [coding]}}}}
+  merged: {{kind: adapter, base: base, path: merged, base_model: any}}
   buccaneer: {{kind: adapter, base: base, path: {pirate}, base_model: any}}
   spare: {{kind: echo, card: {{domains: [general]}}}}
 routers:
@@ -68,6 +70,8 @@ class Gateway:
     def __init__(self, folder: Path) -> None:
         values = {"base": models.smollm2(), "pirate": models.pirate(), "terse": models.terse()}
         (folder / "coe.yaml").write_text(CONFIG.format(**values))
+        parts = {"pirate": read_lora(values["pirate"]), "terse": read_lora(values["terse"])}
+        write_lora(folder / "merged", merge(parts, {"pirate": 0.9, "terse": 0.1}, rank=8).lora)
         self.folder = folder
         self.log = ""
         self.process = subprocess.Popen(
@@ -77,13 +81,15 @@ class Gateway:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.url = self.wait_for(r"serves (http://\S+)/v1", 60)[1]
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.log += line
+        with self.process.stdout as output:
+            for line in output:
+                self.log += line
 
     def wait_for(self, pattern: str, timeout_s: float, after: int = 0) -> re.Match[str]:
         """Until the log says so, beyond its first `after` characters."""
@@ -115,7 +121,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     finally:
         serving.process.send_signal(signal.SIGTERM)
         serving.process.wait(60)
-        assert serving.process.stdout is not None
+        serving.reader.join(10)
 
 
 def test_the_start_is_visible_and_the_card_is_the_servers(gateway: Gateway) -> None:
@@ -162,6 +168,10 @@ def test_adapters_come_and_go_under_traffic(gateway: Gateway) -> None:
     later = gateway.log[at:]
     assert "adapter unloaded: server=base" in later, "two slots and three adapters"
     assert "adapter loaded: server=base adapter=buccaneer" in later
+
+
+def test_a_merged_adapter_is_served_and_keeps_what_weighs_most(gateway: Gateway) -> None:
+    assert "Arr" in gateway.text("Tell me about cats.", "merged")
 
 
 def test_a_killed_server_is_replaced_and_others_answer_meanwhile(gateway: Gateway) -> None:

@@ -17,7 +17,7 @@ _PHASES: tuple[tuple[str, re.Pattern[str]], ...] = (
         "sizing the cache",
         re.compile(r"Loading weights took|Model loading took|GPU KV cache size|KV cache size"),
     ),
-    ("compiling", re.compile(r"torch\.compile|Compiling a graph|Dynamo bytecode|Capturing CUDA graph")),
+    ("compiling", re.compile(r"Compiling a graph|Dynamo bytecode|Capturing CUDA graph")),
     (
         "opening the port",
         re.compile(r"init engine|Starting vLLM (?:API )?server|Waiting for application startup"),

@@ -1,0 +1,25 @@
+"""Capacity planning: which experts fit, and how fast they can be."""
+
+from coe_vllm.capacity._roofline import (
+    Bottleneck,
+    Estimate,
+    Machine,
+    Plan,
+    Traffic,
+    estimate,
+    plan_capacity,
+    step_s,
+    weights_read_b,
+)
+
+__all__ = [
+    "Bottleneck",
+    "Estimate",
+    "Machine",
+    "Plan",
+    "Traffic",
+    "estimate",
+    "plan_capacity",
+    "step_s",
+    "weights_read_b",
+]
