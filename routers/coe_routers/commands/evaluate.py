@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coe_routers.commands._plot import policies_svg
+from coe_routers.commands._plot import check_suffix, policies, write_plot
 from coe_routers.commands._shared import (
     JsonOption,
     OutcomesArgument,
@@ -33,18 +33,20 @@ def command(
     outcomes: OutcomesArgument,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write score over cost as SVG.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Write score over cost: .svg, or .png (extra: plot).", show_default=False
+        ),
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a router with the best single expert, chance, k-NN and both oracles on other outcomes."""
+    check_suffix(plot)
     with steps("evaluating"):
         report = evaluate(router, read_outcomes(outcomes), find_embedder, seed=seed)
     if plot is not None:
-        plot.write_text(
-            policies_svg(report.cost_unit, [(row.policy, row.cost, row.score) for row in report.rows])
-        )
+        rows = [(row.policy, row.cost, row.score) for row in report.rows]
+        write_plot(plot, policies(report.cost_unit, rows))
     if as_json:
         print_json(_summary(report))
         return

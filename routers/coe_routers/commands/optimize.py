@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from coe.errors import ConfigError
-from coe_routers.commands._plot import front_svg
+from coe_routers.commands._plot import check_suffix, front, write_plot
 from coe_routers.commands._shared import (
     JsonOption,
     RouterArgument,
@@ -48,18 +48,22 @@ def command(
         typer.Option(metavar="CATEGORY=EXPERT", help="Who must not; the category * stands for all."),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the Pareto front as SVG.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the Pareto front: .svg, or .png (extra: plot).", show_default=False
+        ),
     ] = None,
     resamples: Annotated[int, typer.Option(help="Resamples for the stability of the map.")] = 100,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Solve the map exactly within a budget and save it; without one: best score, ties to the cheaper."""
+    check_suffix(plot)
     limits = parse_budget(budget or [], max_experts, require or [], forbid or [])
     with steps("solving the map"):
         found = optimize(router, limits, seed=seed, resamples=resamples)
     if plot is not None:
-        plot.write_text(front_svg(found.axis, [(point.spend, point.value) for point in found.front]))
+        write_plot(plot, front(found.axis, [(point.spend, point.value) for point in found.front]))
     if as_json:
         print_json(_summary(found, limits))
         return
