@@ -19,6 +19,7 @@ from coe.config._models import (
     RouterConfig,
     ServerConfig,
     TlsConfig,
+    TracingConfig,
 )
 from coe.config._paths import cache_dir
 from coe.config._problems import InvalidConfig, Problem
@@ -50,6 +51,7 @@ __all__ = [
     "StrongShareConfig",
     "TenantsConfig",
     "TlsConfig",
+    "TracingConfig",
     "cache_dir",
     "changes",
     "check_plugins",

@@ -223,6 +223,17 @@ class SessionsConfig(Strict):
     memory_entries: PositiveInt = Field(default=100_000, description="Sessions kept in this process.")
 
 
+class TracingConfig(Strict):
+    """OpenTelemetry spans; needs the extra `otel` and an exporter."""
+
+    exporter: str | None = Field(
+        default=None,
+        description="OpenTelemetry's name of an installed exporter, such as otlp_proto_http; none: off.",
+    )
+    service_name: str = Field(default="coe", description="`service.name` of the spans.")
+    sample: float = Field(default=1, ge=0, le=1, description="Part of the traces that begin here to keep.")
+
+
 class BreakerConfig(Strict):
     """When an expert that keeps failing is left alone."""
 
@@ -246,6 +257,7 @@ class Config(Strict):
     sessions: SessionsConfig = Field(default=SessionsConfig(), description="Who stays with whom.")
     breaker: BreakerConfig = Field(default=BreakerConfig(), description="For every expert alike.")
     journal: JournalConfig = Field(default=JournalConfig(), description="What is kept of every request.")
+    tracing: TracingConfig = Field(default=TracingConfig(), description="OpenTelemetry.")
     tenants: TenantsConfig = Field(default=TenantsConfig(), description="Who may ask, and how much.")
 
     _origin: Origin = PrivateAttr(default_factory=Origin)

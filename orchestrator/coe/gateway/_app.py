@@ -72,6 +72,7 @@ class Gateway:
             self._new_id,
             built.journal,
             built.tenants,
+            built.tracing,
         )
         paths: dict[str, dict[str, Handler]] = {
             "/v1/chat/completions": {"POST": chat.complete},

@@ -12,6 +12,7 @@ from coe.config import Config
 from coe.contracts import Expert
 from coe.engine import Engine, Observer, open_engine
 from coe.gateway._exposure import refuse_open
+from coe.gateway._tracing import Tracing, open_tracing
 from coe.journal import Journal, open_journal
 from coe.registry import Registry
 from coe.tenants import Tenants, open_tenants
@@ -25,12 +26,14 @@ class Built:
         engine: routes and asks.
         journal: where requests leave their records; None when none is kept.
         tenants: who may ask and how much; None when everybody may, without limits.
+        tracing: makes spans; None when nobody wants any.
     """
 
     config: Config
     engine: Engine
     journal: Journal | None = None
     tenants: Tenants | None = None
+    tracing: Tracing | None = None
 
     async def start(self) -> None:
         """Connect what is shared and wake the experts. What fails is tried again when it is needed."""
@@ -47,6 +50,8 @@ class Built:
         if self.journal is not None and all(self.journal is not each.journal for each in living):
             # It waits for the disk.
             await asyncio.to_thread(self.journal.close)
+        if self.tracing is not None and all(self.tracing is not each.tracing for each in living):
+            await asyncio.to_thread(self.tracing.close)
 
 
 def build(
@@ -78,10 +83,14 @@ def build(
         config, clock, wall_clock, secrets.token_hex(8), previous.tenants if previous else None
     )
     engine = open_engine(config, registry, observer, clock, before, stand_in, secrets.randbits(32))
+    if previous is not None and previous.config.tracing == config.tracing:
+        tracing = previous.tracing
+    else:
+        tracing = open_tracing(config.tracing)
     if previous is not None and _keeps_journal(previous.config, config):
-        return Built(config, engine, previous.journal, tenants)
+        return Built(config, engine, previous.journal, tenants, tracing)
     journal = open_journal(config.journal, config.base_dir, clock, wall_clock)
-    return Built(config, engine, journal, tenants)
+    return Built(config, engine, journal, tenants, tracing)
 
 
 def _keeps_journal(old: Config, new: Config) -> bool:

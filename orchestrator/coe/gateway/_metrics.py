@@ -44,6 +44,12 @@ class Metrics:
         self._route_seconds = self._histogram(
             "coe_route_seconds", "Time to decide, cache included.", "cache", _ROUTE_BUCKETS
         )
+        self._overhead = self._histogram(
+            "coe_overhead_seconds",
+            "Time to the first byte of an answer, without that of the experts.",
+            "answer",
+            _ROUTE_BUCKETS,
+        )
         self._attempts = self._counter("coe_expert_attempts", "Experts asked.", "expert", "outcome")
         self._first_byte = self._histogram(
             "coe_expert_first_byte_seconds",
@@ -123,6 +129,10 @@ class Metrics:
         """A request was answered to its end."""
         self._requests.by[path, str(status)] += 1
         self._seconds.observe(path, seconds)
+
+    def overhead(self, seconds: float, *, streamed: bool) -> None:
+        """Time of our own until an answer began: all but that in which experts were asked."""
+        self._overhead.observe("stream" if streamed else "whole", seconds)
 
     def used(self, expert: str, usage: Usage | None) -> None:
         """Tokens of one answer, as the expert reported them."""

@@ -12,6 +12,7 @@ from coe.contracts import Card, Reply
 from coe.engine import DEFAULT_TENANT, Routed, Served, Trail
 from coe.errors import CoeError
 from coe.gateway._asgi import ClientGone
+from coe.gateway._tracing import Span
 from coe.journal import MAX_PROMPT_CHARACTERS, Attempt, Journal, Likely, Record, session_hash
 from coe.wire import ChatRequest, last_user_text
 
@@ -31,6 +32,7 @@ class Note(msgspec.Struct, gc=False):
         tenant, session, request, served: facts for the record, set as they become known.
         trail: for the engine to fill in.
         endpoint: where the request came in, when it is no chat.
+        span: its span, where spans are made.
         error: code of an error that was sent within the answer.
         sent_chunks, sent_bytes: how much of the answer went out.
         started, first_byte_at: seconds of `clock`.
@@ -46,6 +48,7 @@ class Note(msgspec.Struct, gc=False):
     served: Served | None = None
     trail: Trail = msgspec.field(default_factory=Trail)
     endpoint: str | None = None
+    span: Span | None = None
     error: str | None = None
     sent_chunks: int = 0
     sent_bytes: int = 0
@@ -70,6 +73,9 @@ class Note(msgspec.Struct, gc=False):
     ) -> None:
         if self.journal is not None:
             self.journal.add(self._record(self.journal, error))
+        if self.span is not None:
+            status, code = (200, self.error) if error is None else _outcome(error)
+            self.span.end(self, status, code)
 
     def _record(self, journal: Journal, error: BaseException | None) -> Record:
         status, code = (200, self.error) if error is None else _outcome(error)

@@ -30,6 +30,7 @@ def test_exported_names() -> None:
         "StrongShareConfig",
         "TenantsConfig",
         "TlsConfig",
+        "TracingConfig",
         "cache_dir",
         "changes",
         "check_plugins",
