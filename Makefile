@@ -96,10 +96,10 @@ test-vllm: .venv-vllm/.installed
 
 # Needs uv. Hashes, but no host names: the index is the installer's business.
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra local --extra otel --extra parquet --extra train \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra local --extra otel --extra parquet --extra plot --extra train \
 	  --group dev --custom-compile-command 'make lock' pyproject.toml -o requirements/dev.txt
 	uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-	  --extra local --extra otel --extra parquet --extra train --group dev --custom-compile-command 'make lock' --no-emit-package torch \
+	  --extra local --extra otel --extra parquet --extra plot --extra train --group dev --custom-compile-command 'make lock' --no-emit-package torch \
 	  $(TORCH_OPTIONS) pyproject.toml requirements/sentence-transformers.in -o requirements/sentence-transformers.txt
 
 clean:
