@@ -1,6 +1,6 @@
 """Classifiers: prompt features to calibrated category probabilities."""
 
-from coe_routers.classifiers._calibrated import classification, normalised_entropy, softmax
+from coe_routers.classifiers._calibrated import classification, softmax
 from coe_routers.classifiers._linear import LinearHead, quantise_rows
 from coe_routers.classifiers._neighbours import NeighbourHead
 from coe_routers.classifiers._trained import Head, TrainedClassifier, evidence
@@ -12,7 +12,6 @@ __all__ = [
     "TrainedClassifier",
     "classification",
     "evidence",
-    "normalised_entropy",
     "quantise_rows",
     "softmax",
 ]

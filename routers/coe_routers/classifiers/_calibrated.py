@@ -20,24 +20,13 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def normalised_entropy(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32[n]: 0 when one category has all the probability, 1 when all have the same.
-
-    Entropy of calibrated probabilities told unknown from known prompts better than the largest probability
-    in nearly every comparison made.
-    """
-    categories = probabilities.shape[1]
-    if categories < 2:
-        return np.zeros(len(probabilities), np.float32)
-    logarithms = np.log(np.maximum(probabilities, np.float32(1e-12)))
-    entropy = (probabilities * logarithms).sum(axis=1) * np.float32(-1 / math.log(categories))
-    return np.minimum(entropy, np.float32(1), dtype=np.float32)
-
-
 def classification(
     logits: NDArray[np.float32], categories: int, temperature: float, evidence: NDArray[np.bool_]
 ) -> Classification:
-    """Calibrated probabilities and uncertainty.
+    """Calibrated probabilities, and their entropy: from 0, one category has all, to 1, all have the same.
+
+    Entropy of calibrated probabilities told unknown from known prompts better than the largest probability
+    in nearly every comparison made.
 
     Args:
         logits: float32[n, categories], or one column more: the last one then speaks for no category at all,
@@ -46,13 +35,14 @@ def classification(
         temperature: what logits are divided by.
         evidence: bool[n]; rows without get equal probabilities and uncertainty 1.
     """
-    probabilities = np.full((len(logits), categories), 1 / categories, np.float32)
-    uncertainty = np.ones(len(logits), np.float32)
+    unknown = [1 / categories] * categories, 1.0
     known: list[bool] = evidence.tolist()
-    for place, row in enumerate(logits.tolist()):
-        if known[place]:
-            probabilities[place], uncertainty[place] = _calibrated(row, categories, temperature)
-    return Classification(probabilities, uncertainty)
+    rows = [
+        _calibrated(row, categories, temperature) if known[place] else unknown
+        for place, row in enumerate(logits.tolist())
+    ]
+    probabilities = np.array([each for each, _ in rows], np.float32).reshape(len(rows), categories)
+    return Classification(probabilities, np.array([each for _, each in rows], np.float32))
 
 
 def _calibrated(row: Sequence[float], categories: int, temperature: float) -> tuple[list[float], float]:

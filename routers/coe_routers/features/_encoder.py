@@ -95,7 +95,7 @@ def weigh(buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np
     split = int(buckets.searchsorted(WORD_BUCKETS))
     for part in (values[:split], values[split:]):
         if len(part):
-            part *= np.float32(1 / math.sqrt(part @ part))
+            part *= np.float32(1 / math.sqrt(part.dot(part)))
     return SparseRow(buckets, values)
 
 

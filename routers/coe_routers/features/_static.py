@@ -92,6 +92,6 @@ class StaticEmbedder:
         return self._tokens.rows(read(text))
 
     def _mean(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        total = self._scales.take(rows) @ self._vectors.take(rows, axis=0).astype(np.float32)
-        norm = math.sqrt(total @ total)
+        total = self._scales.take(rows).dot(self._vectors.take(rows, axis=0).astype(np.float32))
+        norm = math.sqrt(total.dot(total))
         return total * np.float32(1 / norm) if norm > 0 else total

@@ -62,8 +62,8 @@ class TokenRows:
         if len(other):
             before, last = reading.before.take(other).tolist(), reading.last.take(other).tolist()
             lowered = reading.lowered
-            words = b" ".join([lowered[start + 1 : end + 1] for start, end in zip(before, last, strict=True)])
-            parts.append(self._split.rows(words.decode()))
+            cut = [lowered[start + 1 : end + 1] for start, end in zip(before, last, strict=True)]
+            parts.append(self._split.rows_of(cut))
         if marks:
             parts.append(self._marks.take(np.frombuffer(marks, np.uint8)))
         return np.concatenate(parts, dtype=np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,11 +34,11 @@ class _Characters(dict[int, str]):
         return replaced
 
 
-class WordPiece(dict[str, bytes]):
+class WordPiece(dict[str | bytes, bytes]):
     """Splits text into vocabulary rows as `BertNormalizer` + `BertPreTokenizer` + `WordPiece` do.
 
-    It is a dictionary of what stood between spaces, learned as texts come, to the rows as int32 bytes: so the
-    loop over a text's words runs inside `bytes.join`.
+    It is a dictionary of what stood between spaces, or of words in UTF-8, learned as texts come, to the rows
+    as int32 bytes: so the loop over a text's words runs inside `bytes.join`.
 
     Args:
         vocabulary: token to row; tokens that continue a word start with `##`.
@@ -52,8 +52,13 @@ class WordPiece(dict[str, bytes]):
         """Rows of the text's tokens in order, int32[n]; a word without any known piece gives none."""
         return np.frombuffer(b"".join(map(self.__getitem__, text.split())), np.int32)
 
-    def __missing__(self, chunk: str) -> bytes:
-        rows = [row for word in _split(chunk) for row in self._pieces(word)]
+    def rows_of(self, words: Iterable[bytes]) -> NDArray[np.int32]:
+        """The same for a text that was cut into words, in UTF-8."""
+        return np.frombuffer(b"".join(map(self.__getitem__, words)), np.int32)
+
+    def __missing__(self, chunk: str | bytes) -> bytes:
+        text = chunk if isinstance(chunk, str) else chunk.decode()
+        rows = [row for word in _split(text) for row in self._pieces(word)]
         pieces = np.array(rows, np.int32).tobytes()
         if len(chunk) <= MAX_WORD_CHARS:
             if len(self) >= _CACHED_CHUNKS:

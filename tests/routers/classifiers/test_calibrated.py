@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from coe_routers.classifiers import classification, normalised_entropy, softmax
+from coe_routers.classifiers import classification, softmax
 
 LOGITS = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 4), st.integers(2, 6)), elements=st.floats(-80, 80, width=32)
@@ -44,10 +44,20 @@ def test_nothing_to_go_by_is_wholly_uncertain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "entropy"), [([1, 0, 0], 0.0), ([1 / 3] * 3, 1.0), ([0.5, 0.5, 0], np.log(2) / np.log(3))]
+    ("row", "entropy"),
+    [([1, 0, 0], 0.0), ([1 / 3] * 3, 1.0), ([0.5, 0.5, 0], np.log(2) / np.log(3)), ([1], 0.0)],
 )
 def test_entropy(row: list[float], entropy: float) -> None:
-    np.testing.assert_allclose(normalised_entropy(np.array([row], np.float32)), [entropy], atol=1e-5)
+    logits = np.log(np.maximum(np.array([row], np.float32), np.float32(1e-30)))
+    found = classification(logits, len(row), 1.0, np.ones(1, np.bool_))
+    np.testing.assert_allclose(found.uncertainty, [entropy], atol=1e-5)
+    np.testing.assert_allclose(found.probabilities, [row], atol=1e-6)
+
+
+def test_no_rows_give_no_rows() -> None:
+    found = classification(np.zeros((0, 4), np.float32), 3, 1.0, np.zeros(0, np.bool_))
+    assert found.probabilities.shape == (0, 3)
+    assert found.uncertainty.shape == (0,)
 
 
 def test_softmax_survives_large_logits() -> None:
