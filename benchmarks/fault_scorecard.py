@@ -449,25 +449,26 @@ def quick(requests: int, folder: Path) -> Score:
     faults = [each for each in Fault if each not in (Fault.REFUSE, Fault.NONE, *COSTLY)]
     options = [part for each in faults for part in ("--model-fault", f"{each}={each}")]
     command = [sys.executable, "-m", "coe.testing.upstream", "--delay-ms", "20", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        )
+        stack.callback(process.terminate)
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         text = configuration(url, url)
         template = next(line for line in text.splitlines() if line.startswith("  good:"))
         more = "\n".join(template.replace("good", each) for each in faults)
         served = Served(folder, text.replace(template, f"{template}\n{more}"))
-        try:
-            scene = Scene(served, Callers(served.url, DEADLINE_S), requests)
-            models = [model for each in faults for model in (str(each), "good")]
-            asyncio.run(scene.callers.run(models, 2 * len(models), at_once=16))
-            score = count(Row("all upstream faults at once", ask), scene)
-            score.stuck = not served.quiet()
-            score.peak_mb = round(peak_mb(served.pids))
-            score.status = served.stop()
-            score.missing = missing(scene)
-        finally:
-            served.kill()
-            process.terminate()
+        stack.callback(served.kill)
+        scene = Scene(served, Callers(served.url, DEADLINE_S), requests)
+        models = [model for each in faults for model in (str(each), "good")]
+        asyncio.run(scene.callers.run(models, 2 * len(models), at_once=16))
+        score = count(Row("all upstream faults at once", ask), scene)
+        score.stuck = not served.quiet()
+        score.peak_mb = round(peak_mb(served.pids))
+        score.status = served.stop()
+        score.missing = missing(scene)
     return score
 
 
