@@ -48,7 +48,7 @@ class LinearHead:
         logits[:] = self.bias
         for row, total in enumerate(logits):
             if encoded.dense is not None and self.dense is not None:
-                total += encoded.dense[row] @ self.dense
+                total += encoded.dense[row].dot(self.dense)
             if encoded.lexical is not None and self._packed is not None:
                 total += self._lexical_part(encoded.lexical[row])
         return logits
