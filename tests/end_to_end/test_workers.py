@@ -218,6 +218,32 @@ def test_an_expert_that_exists_once_is_asked_by_all_workers(serve: Serve, tmp_pa
     assert not any(map(running, processes))
 
 
+def test_all_endpoints_work_with_workers_and_are_counted_once(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "coe.yaml").write_text(
+        "plugins: {allow: [coe-test-plugin]}\nrouters: {auto: {kind: first, experts: [a]}}\n"
+        "experts: {a: {kind: echo}, judge: {kind: critic}}\n"
+    )
+    served = serve("--workers", "2")
+    bodies: dict[str, dict[str, Any]] = {
+        "completions": {"model": "auto", "prompt": "x"},
+        # Where workers are several another process has the critic.
+        "embeddings": {"model": "judge", "input": ["aei", "b"]},
+        "score": {"model": "judge", "chats": [[{"role": "user", "content": "x"}] * 3]},
+        "rerank": {"model": "judge", "query": "x", "documents": ["y", "x"]},
+    }
+    for path, body in bodies.items():
+        for _ in range(4):
+            answered = httpx.post(f"{served.url}/v1/{path}", json=body, timeout=30, verify=False)
+            assert answered.status_code == 200, answered.text
+    assert answered.json()["results"][0]["index"] == 1
+    for path in bodies:
+        assert metric(served, f'coe_requests_total{{path="/v1/{path}",status="200"}}') == 4
+    assert metric(served, 'coe_overhead_seconds_count{answer="whole"}') == 16
+    assert metric(served, 'coe_expert_first_byte_seconds_count{expert="judge"}') == 12
+    assert metric(served, 'coe_route_seconds_count{cache="miss"}') >= 1
+    assert metric(served, "coe_workers") == 2
+
+
 def test_what_a_worker_cannot_build_is_said_once_and_ends_with_its_exit_code(tmp_path: Path) -> None:
     (tmp_path / "coe.yaml").write_text(
         "experts: {a: {kind: echo}}\nrouters: {auto: {kind: two-step, artifact: nowhere}}\n"
