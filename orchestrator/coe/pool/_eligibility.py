@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from math import inf
 
-from coe.contracts import Card, Excluded, ExpertState, Features, PoolView
+from coe.contracts import Capability, Card, Excluded, ExpertState, Features, PoolView
+
+_MAX_KNOWN = 1024
+_all_fit: dict[tuple[str, frozenset[Capability]], float] = {}
+"""Most requests exclude nobody. By view and requirements: up to how many tokens that holds."""
 
 
 def eligible(features: Features, view: PoolView) -> tuple[PoolView, tuple[Excluded, ...]]:
@@ -13,10 +18,17 @@ def eligible(features: Features, view: PoolView) -> tuple[PoolView, tuple[Exclud
 
     Returns `view` itself when nobody is excluded.
     """
+    known = _all_fit.get((view.digest, features.required))
+    if known is not None and features.tokens <= known:
+        return view, ()
     excluded = tuple(
         Excluded(name, why) for name, state in view.experts.items() if (why := _unfit(features, state))
     )
     if not excluded:
+        windows = [state.card.context_window for state in view.experts.values()]
+        if len(_all_fit) >= _MAX_KNOWN:
+            _all_fit.clear()
+        _all_fit[view.digest, features.required] = min((w for w in windows if w is not None), default=inf)
         return view, ()
     out = {each.expert for each in excluded}
     return narrow(view, {name: state for name, state in view.experts.items() if name not in out}), excluded

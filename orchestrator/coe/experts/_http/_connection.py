@@ -36,16 +36,19 @@ class Connection(asyncio.Protocol):
         self.loop = loop
         self.deadline = inf
         """When waiting ends, in seconds of the loop's clock."""
-        self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Broken | None = None
         self.exchanges = 0
+        self._parts: list[bytes] = []
+        # Called by the parser with a piece of the body: no Python in between, as streams have many.
+        self.on_body = self._parts.append
+        self._parser = httptools.HttpResponseParser(self)
         self._reset()
 
     def _reset(self) -> None:
         self._header_bytes = 0
-        self._parts: list[bytes] = []
+        self._parts.clear()
         self._buffered = 0
         self._paused = False
         self._touched = False
@@ -141,6 +144,13 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(f"the reply is not HTTP: {error}")
+            return
+        self._buffered += len(data)
+        if self._buffered > HIGH_WATER_BYTES and self._parts and not self._paused and self._transport:
+            self._paused = True
+            self._transport.pause_reading()
+        if self.headers_done:
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -157,6 +167,11 @@ class Connection(asyncio.Protocol):
 
     # --- httptools callbacks ---
 
+    def on_message_begin(self) -> None:
+        """Called by the parser with the first byte of a reply. Raises what ends the parsing."""
+        if self.complete:
+            raise Broken("more than one reply to one request")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header."""
         self._header_bytes += len(name) + len(value)
@@ -170,16 +185,6 @@ class Connection(asyncio.Protocol):
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self.headers_done = True
-            self._wake()
-
-    def on_body(self, data: bytes) -> None:
-        """Called by the parser with a piece of the body."""
-        self._parts.append(data)
-        self._buffered += len(data)
-        if self._buffered > HIGH_WATER_BYTES and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        self._wake()
 
     def on_message_complete(self) -> None:
         """Called by the parser at the end of the reply, also of an interim one."""
@@ -189,4 +194,3 @@ class Connection(asyncio.Protocol):
             return
         self.complete = True
         self.reusable = self._parser.should_keep_alive()
-        self._wake()
