@@ -31,6 +31,7 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_FIRST_EVENT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _DONE_TAIL_BYTES = 32
+_SECRET_LENGTH = 6
 _ERROR_EVENT = b'{"error"'
 """How the data of an error event begins. Within a JSON string the quotes would be escaped."""
 
@@ -102,10 +103,13 @@ class OpenAIExpert:
         self._settings = settings
         self._model = settings.model
         self._left_out = () if settings.stream_options else ("stream_options",)
-        self._secret = settings.api_key.get_secret_value() if settings.api_key else ""
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
         headers = {"Accept-Encoding": "identity", **settings.headers}
-        if self._secret:
-            headers["Authorization"] = f"Bearer {self._secret}"
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        # Headers of one's own carry keys too. A short value is none, and taking it out would spoil the words.
+        values = (value for value in settings.headers.values() if len(value) >= _SECRET_LENGTH)
+        self._secrets = tuple(filter(None, (key, *values)))
         self._headers = headers
         self._status: StatusClient | None = None
         self._client = HttpClient(
@@ -321,14 +325,20 @@ class OpenAIExpert:
         return ExpertProtocolError(f"`{self._card.name}` answered {what}.", expert=self._card.name)
 
     def _clean(self, message: str) -> str:
-        """An upstream's words, short and without our secret."""
-        return (message.replace(self._secret, "***") if self._secret else message)[:500]
+        """An upstream's words, short and without our secrets."""
+        for secret in self._secrets:
+            message = message.replace(secret, "***")
+        return message[:500]
 
 
 def _event_end(data: bytes) -> int:
     """Where the first SSE event ends (exclusive), or -1."""
-    ends = [at + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if (at := data.find(mark)) >= 0]
-    return min(ends, default=-1)
+    end = -1
+    for mark in (b"\n\n", b"\r\n\r\n", b"\r\r"):
+        # No further than the nearest so far: a piece may hold a whole stream.
+        if (at := data.find(mark, 0, len(data) if end < 0 else end)) >= 0:
+            end = at + len(mark)
+    return end
 
 
 def _may_begin(event: bytes) -> bool:
