@@ -4,7 +4,7 @@
 
 20 experts, 4 places of equal size, one request at a time. Traces: Zipf(1), independent; bursty, in which each
 of a few users stays with an expert for a while, as conversations do; and, with --journal, the experts and
-times of a journal exported by `coe journal tail --json`. Times are simulated: nothing depends on this machine.
+times of a journal exported by `coe journal tail --json`. Times are simulated.
 """
 
 from __future__ import annotations

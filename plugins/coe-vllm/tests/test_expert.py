@@ -19,6 +19,7 @@ from coe.contracts import Expert, RewardExpert
 from coe.errors import ConfigError, ExpertRejected, ExpertUnavailable
 from coe.testing import FakeUpstream, Fault, chat, collect, context
 from coe.testing.conformance import ExpertConformance, RewardConformance
+from coe.wire import EmbeddingBody, EmbeddingRequest
 from coe_vllm._expert import AdapterExpert, VllmExpert
 from coe_vllm._memory import SharedMemory
 
@@ -140,6 +141,21 @@ class TestReward(RewardConformance):
     @pytest.fixture
     def make(self) -> Callable[[], RewardExpert]:
         return lambda: make_expert("vllm-reward", "judge", launched())
+
+
+def test_an_embedding_server_is_asked_under_its_name() -> None:
+    async def check() -> None:
+        expert = make_expert("vllm-embedding", "vectors", launched())
+        payload = {"model": "auto", "input": "hello"}
+        request = EmbeddingRequest(EmbeddingBody(model="auto", input="hello"), payload)
+        reply = await expert.embeddings(request, context())
+        body = json.loads(reply.body)
+        assert (body["model"], body["data"][0]["embedding"]) == ("vectors", [0.6, 0.8])
+        assert reply.usage.prompt_tokens == 3
+        assert expert.awake
+        await expert.aclose()
+
+    run(check)
 
 
 def run(check: Callable[[], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from coe.contracts import Expert, Plugin
 
 if TYPE_CHECKING:
-    from coe.contracts import RewardExpert
+    from coe.contracts import EmbeddingExpert, RewardExpert
 
 
 def vllm() -> Plugin[Expert]:
@@ -37,6 +37,14 @@ def reward() -> Plugin[RewardExpert]:
     return Plugin(VllmSettings, create_reward, "A reward model on a vLLM server", shared=True)
 
 
+def embedding() -> Plugin[EmbeddingExpert]:
+    """Entry point `vllm-embedding`: an embedding model behind vLLM's pooling runner."""
+    from coe_vllm._create import create_embedding
+    from coe_vllm._settings import VllmSettings
+
+    return Plugin(VllmSettings, create_embedding, "An embedding model on a vLLM server", shared=True)
+
+
 def memory() -> Plugin[Expert]:
     """Entry point `vllm-memory`: what several servers share, and who of them is awake."""
     from coe_vllm._create import create_memory
@@ -45,4 +53,4 @@ def memory() -> Plugin[Expert]:
     return Plugin(MemorySettings, create_memory, "Memory that several vLLM servers share", shared=True)
 
 
-__all__ = ["adapter", "memory", "reward", "vllm"]
+__all__ = ["adapter", "embedding", "memory", "reward", "vllm"]

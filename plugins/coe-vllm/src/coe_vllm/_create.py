@@ -9,7 +9,8 @@ from coe.contracts import Build, Capability, Card, Expert, Startable
 from coe.errors import ConfigError
 from coe_vllm._adapters import base_facts, misfit, read_adapter
 from coe_vllm._backend import Attached, Backend, Launched
-from coe_vllm._expert import AdapterExpert, VllmExpert
+from coe_vllm._embedding import VllmEmbedding
+from coe_vllm._expert import AdapterExpert, MakeExpert, VllmExpert
 from coe_vllm._memory import SharedMemory
 from coe_vllm._model import Size, read_size
 from coe_vllm._presets import Argument
@@ -19,6 +20,7 @@ from coe_vllm.residency import Memory, Model
 from coe_vllm.server._command import arguments
 
 _ANSWERS: frozenset[Capability] = frozenset({"chat", "stream", "json_schema"})
+_EMBEDS: frozenset[Capability] = frozenset({"embed"})
 _TOOLS: frozenset[Capability] = frozenset({"tools"})
 _NOTHING: frozenset[Capability] = frozenset()
 _DEFAULT_SLOTS = 4
@@ -45,17 +47,7 @@ def create_model(name: str, settings: VllmSettings, build: Build) -> VllmExpert:
         locality="local" if settings.launch else "remote",
     )
 
-    def make_expert(base_url: str, model: str, key: str) -> Expert:
-        keys: dict[str, object] = {
-            "base_url": base_url,
-            "model": model,
-            "first_byte_timeout_s": settings.first_byte_timeout_s,
-            "idle_timeout_s": settings.idle_timeout_s,
-        }
-        if key:
-            keys["api_key"] = key
-        return build.nested("openai", keys, Card(name=name, capabilities=capabilities))
-
+    make_expert = _maker(name, settings, build, capabilities)
     memory = _memory_of(name, settings, build)
     served = name if settings.launch else settings.model
     rank = _number(args.get("max_lora_rank")) or (16 if settings.launch else None)
@@ -124,10 +116,46 @@ def create_reward(name: str, settings: VllmSettings, build: Build) -> VllmReward
     return VllmReward(build.card(card), settings, _backend(name, settings, build), served)
 
 
+def create_embedding(name: str, settings: VllmSettings, build: Build) -> VllmEmbedding:
+    """The factory of `vllm-embedding`. Raises `ConfigError`."""
+    if settings.memory is not None:
+        raise ConfigError(f"`memory` of `{name}`: an embedding model stays awake; leave it out.")
+    size = read_size(_folder(settings, build))
+    card = Card(
+        name=name,
+        capabilities=_EMBEDS,
+        params_b=size.params_b if size else None,
+        active_params_b=size.active_params_b if size else None,
+        locality="local" if settings.launch else "remote",
+    )
+    served = name if settings.launch else settings.model
+    make_expert = _maker(name, settings, build, _EMBEDS)
+    return VllmEmbedding(build.card(card), make_expert, _backend(name, settings, build), served)
+
+
 def create_memory(name: str, settings: MemorySettings, build: Build) -> SharedMemory:
     """The factory of `vllm-memory`."""
     card = Card(name=name, kind="composite", capabilities=frozenset(), locality="local")
     return SharedMemory(build.card(card), Memory(settings.gpu_gb, settings.host_gb), settings.max_overtaken)
+
+
+def _maker(
+    name: str, settings: VllmSettings, build: Build, capabilities: frozenset[Capability]
+) -> MakeExpert:
+    """Makes coe's own client of OpenAI's protocol for a server."""
+
+    def make(base_url: str, model: str, key: str) -> Expert:
+        keys: dict[str, object] = {
+            "base_url": base_url,
+            "model": model,
+            "first_byte_timeout_s": settings.first_byte_timeout_s,
+            "idle_timeout_s": settings.idle_timeout_s,
+        }
+        if key:
+            keys["api_key"] = key
+        return build.nested("openai", keys, Card(name=name, capabilities=capabilities))
+
+    return make
 
 
 def _backend(name: str, settings: VllmSettings, build: Build) -> Backend:

@@ -105,6 +105,10 @@ class Handler(BaseHTTPRequestHandler):
             state.calls.append(given["method"])
             state.weights = state.weights or given["method"] == "reload_weights"
             self._json(200, {"results": [None]})
+        elif url.path == "/v1/embeddings":
+            row = {"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}
+            usage = {"prompt_tokens": 3, "total_tokens": 3}
+            self._json(200, {"object": "list", "data": [row], "model": given["model"], "usage": usage})
         elif url.path == "/classify":
             words = len(str(given["messages"]))
             self._json(200, {"data": [{"index": 0, "label": "LABEL_0", "probs": [words / 100]}]})
