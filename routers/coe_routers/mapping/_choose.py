@@ -19,6 +19,8 @@ from coe_routers.scores import bootstrap_mean, paired_bootstrap
 
 CAUTIONS = (0.0, 1.0, 2.0)
 """How many standard deviations better than the best single expert another must be to be considered."""
+CHEAPER = 0.95
+"""A rule counts as cheaper than the best single expert at this part of its cost or less."""
 KINDS: tuple[Kind, ...] = ("expected", "map")
 
 
@@ -73,9 +75,10 @@ def choose_map(
     Every kind of rule is solved on four fifths of the prompts and scored on the fifth, with several degrees
     of caution. Considered are, in this order: `expected` before `map`, unless that is better beyond a
     standard error; of a kind the least cautious rule within a standard error of its best, then more cautious
-    ones. The first that is worth it is used: a cautious one when it gains anything over the best single
-    expert, one without caution when it gains more than a standard error (half of one when it is cheaper too).
-    If none is, the best single expert answers everything.
+    ones. The first that is worth it is used: one that gains more than a standard error over the best single
+    expert. Where no more cautious one of its kind does better, less will do: any gain for a cautious rule,
+    and half a standard error below the best single expert, a tie, for one that is cheaper. If none is worth
+    it, the best single expert answers everything.
 
     Raises:
         InfeasibleBudget: no map fits the budget.
@@ -91,6 +94,7 @@ def choose_map(
         evidence, lambda rows: _rules(evidence, budget, options, rows), seed=seed, repeats=repeats
     )
     alone, tried = scored[0], scored[1:]
+    means = known_mean(tried)
     order = _order(options, tried)
     solved, best = first, order[0]
     worth_it = cheaper = False
@@ -104,8 +108,11 @@ def choose_map(
             worth_it = True
             break
         gain, ci = paired_bootstrap(tried[best], alone, seed=seed)
-        cheaper = _cost(evidence, made.rule) < _cost(evidence, single_rule(evidence, single))
-        needed = 0.0 if caution >= 1.0 else (ci[1] - ci[0]) / (2 * 1.96) * (0.5 if cheaper else 1.0)
+        cheaper = _cost(evidence, made.rule) < CHEAPER * _cost(evidence, single_rule(evidence, single))
+        error = (ci[1] - ci[0]) / (2 * 1.96)
+        needed = error
+        if not _bettered(options, means, best):
+            needed = -error / 2 if cheaper else 0.0 if caution >= 1.0 else error
         if worth_it := gain > needed:
             break
     if not worth_it:
@@ -166,6 +173,15 @@ def _order(options: Sequence[tuple[Kind, float]], tried: NDArray[np.float64]) ->
     if len(parts) > 1 and not _as_good(tried[parts[0][0]], tried[parts[1][0]]):
         parts.reverse()
     return [number for _, numbers in parts for number in numbers]
+
+
+def _bettered(options: Sequence[tuple[Kind, float]], means: NDArray[np.float64], number: int) -> bool:
+    """Whether a more cautious option of the same kind has the higher mean."""
+    kind, caution = options[number]
+    return any(
+        other == kind and more > caution and mean > means[number]
+        for (other, more), mean in zip(options, means.tolist(), strict=True)
+    )
 
 
 def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:

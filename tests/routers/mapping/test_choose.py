@@ -180,3 +180,15 @@ def test_pruning_keeps_what_is_needed() -> None:
     assert [point.measurable for point in curve] == [True, True, False]
     assert curve[-1].experts == ("e0", "e1", "e2")
     assert curve[0].loss > curve[1].loss > 0.05
+
+
+def test_a_cheaper_rule_needs_no_more_than_a_gain() -> None:
+    """Where half the price does slightly better, a gain within a standard error is enough."""
+    truth = np.array([[0.9, 0.5], [0.6, 0.64], [0.6, 0.64]])
+    found = recorded(truth, 900, seed=1, wrong=0.02)
+    choice = choose_map(found, seed=0)
+    chosen = choice.rule.choose(np.eye(3), np.zeros(3, dtype=bool))
+    assert choice.single == "e0"
+    assert choice.gain < (choice.gain_ci95[1] - choice.gain_ci95[0]) / 2
+    assert not choice.fell_back
+    assert set(chosen.tolist()) == {0, 1}

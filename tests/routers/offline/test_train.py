@@ -140,7 +140,7 @@ def test_categories_are_discovered_where_none_are_named(folder: Path, tmp_path: 
     words = "-".join(found.categories)
     assert sum(any(word in words for word in topic) for topic in (("verse", "rhyme", "moon", "sonnet"),)) == 1
     router = load_expected(tmp_path / "router", find_embedder)
-    decision = router.route(Features(text="a python function, a class, a loop"), pool_view(*EXPERTS))
+    decision = router.route(Features(text="Please python function class bug array 7"), pool_view(*EXPERTS))
     assert decision.expert == "coder"
 
 
