@@ -18,6 +18,12 @@ class BudgetConfig(Strict):
 
     amount: float = Field(gt=0, description="USD.")
     per: Literal["day", "month"] = Field(description="Calendar day or month, UTC.")
+    step_down_at: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="From this part of it on only the cheapest experts that can serve a request are asked.",
+    )
 
 
 class StrongShareConfig(Strict):

@@ -94,8 +94,9 @@ class TenantGuard:
             return view, ()
         excluded: list[Excluded] = []
         refusal: BudgetExceeded | None = None
+        cheapest = self._cheapest(view, left)
         for name, state in view.experts.items():
-            why, error = self._why_not(name, state.card, left)
+            why, error = self._why_not(name, state.card, left, cheapest)
             if why:
                 excluded.append(Excluded(name, why))
                 refusal = refusal or error
@@ -162,7 +163,21 @@ class TenantGuard:
 
     # --- inside
 
-    def _why_not(self, name: str, card: Card, left: int | None) -> tuple[str, BudgetExceeded | None]:
+    def _cheapest(self, view: PoolView, left: int | None) -> int | None:
+        """What the request costs at least, where it is time to save; None where it is not."""
+        saving_below = self._account.policy.saving_below
+        if saving_below is None or left is None or left > saving_below:
+            return None
+        costs = [
+            cost_nano(state.card, self._prompt_tokens, self._completion_tokens)
+            for name, state in view.experts.items()
+            if not self._why_not(name, state.card, left, None)[0]
+        ]
+        return min((cost for cost in costs if cost is not None), default=None)
+
+    def _why_not(
+        self, name: str, card: Card, left: int | None, cheapest: int | None
+    ) -> tuple[str, BudgetExceeded | None]:
         account, policy = self._account, self._account.policy
         if policy.experts is not None and name not in policy.experts:
             return "is not allowed for this tenant", None
@@ -172,6 +187,9 @@ class TenantGuard:
                 return UNPRICED, None
             if policy.step_down and cost > max(left, 0):
                 why = too_dear(cost, left)
+                return why, account.over_budget(f"`{name}` {why}")
+            if cheapest is not None and cost > cheapest:
+                why = "is not the cheapest, and most of the budget is spent"
                 return why, account.over_budget(f"`{name}` {why}")
         if policy.step_down and not self._room and name in policy.strong:
             why = account.too_strong()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from coe.config import PolicyConfig
+from coe.config import BudgetConfig, PolicyConfig
 from coe.contracts import Card
 from coe.tenants._limits import NANO, Per
 
@@ -25,6 +25,7 @@ class Policy:
         budget: nano-USD per `per`.
         strong: experts that count for the share.
         most_strong, window: at most so many of so many successive requests.
+        saving_below: with less than this left, in nano-USD, only the cheapest experts are asked.
         step_down: whether a cheaper expert answers when a better one is beyond the limits.
     """
 
@@ -39,6 +40,7 @@ class Policy:
     most_strong: int
     window: int
     step_down: bool
+    saving_below: int | None = None
 
     @property
     def strong_limit(self) -> int:
@@ -69,7 +71,14 @@ def policy_of(label: str, config: PolicyConfig, routers: Collection[str]) -> Pol
         most_strong=int(strong.max_share * strong.window + 1e-6) if strong else 0,
         window=strong.window if strong else 0,
         step_down=config.step_down,
+        saving_below=_saving_below(budget) if budget and config.step_down else None,
     )
+
+
+def _saving_below(budget: BudgetConfig) -> int | None:
+    if budget.step_down_at is None:
+        return None
+    return round(budget.amount * NANO * (1 - budget.step_down_at))
 
 
 def cost_nano(card: Card, prompt_tokens: int, completion_tokens: int) -> int | None:

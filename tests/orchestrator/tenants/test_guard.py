@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from coe.contracts import Excluded
 from coe.errors import BudgetExceeded, ExpertUnavailable, ModelNotFound, NoEligibleExpert, RateLimited
 from coe.testing import FakeUpstream, Fault, chat, context
 
@@ -217,6 +218,24 @@ def test_before_the_cap_a_cheaper_expert_answers_and_after_it_nobody(open_shop: 
         assert "10 USD a day" in str(error)
         assert "renews on 2026-03-10" in str(error)
         assert spent(shop) == 10
+        await shop.aclose()
+
+    run(scenario())
+
+
+def test_near_the_cap_only_the_cheapest_is_asked(open_shop: Open, run: Run) -> None:
+    async def scenario() -> None:
+        policy = "{budget_usd: {amount: 100, per: day, step_down_at: 0.08}, experts: [big, small]}"
+        shop = open_shop(EXPERTS + f"    acme: {policy}\n")
+        fields = {"model": "paid", "prompt": PROMPT, "max_tokens": 2}
+        assert await shop.answers(4, **fields) == ["big", "big", "small", "small"]
+        served = await shop.ask(**fields)
+        assert served.routed.decision.excluded == (
+            Excluded("big", "is not the cheapest, and most of the budget is spent"),
+        )
+        # Who asks for one expert gets it: there is none that is cheaper.
+        assert (await shop.ask(**{**fields, "model": "big"})).card.name == "big"
+        assert shop.tenants.stats().policies["acme"].stepped_down == 3
         await shop.aclose()
 
     run(scenario())
