@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
+import msgspec
+
 from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest, Usage
 
 if TYPE_CHECKING:
@@ -63,8 +65,7 @@ class Card:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What travels with one request.
 
     Attributes:
@@ -282,6 +283,10 @@ class Reason(StrEnum):
     """The best eligible expert of the prompt's category."""
     UNCERTAIN = "uncertain"
     """The classifier did not know: the best eligible expert of `general`."""
+    AMBIGUOUS = "ambiguous"
+    """More categories are plausible than the classifier may leave open: as `uncertain`."""
+    FAR = "far"
+    """Far from every prompt that the classifier was trained on: as `uncertain`."""
     AWAKE = "awake"
     """An awake expert within the tolerance of a better one that sleeps."""
     LESS_LOADED = "less_loaded"
@@ -362,10 +367,17 @@ class Router(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """Calibrated probabilities float32[n, c] over categories, and uncertainty float32[n] in 0..1."""
+    """What a classifier says of n prompts.
+
+    Attributes:
+        probabilities: calibrated, float32[n, c] over categories.
+        uncertainty: float32[n] in 0..1.
+        distance: float32[n], how far each prompt is from what was trained on; None where that is not known.
+    """
 
     probabilities: NDArray[np.float32]
     uncertainty: NDArray[np.float32]
+    distance: NDArray[np.float32] | None = None
 
 
 class Classifier(Protocol):

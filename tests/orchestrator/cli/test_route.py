@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -82,7 +83,8 @@ def test_every_reason_has_words(reason: Reason) -> None:
 
 def test_an_uncertain_decision_says_what_it_was_closest_to() -> None:
     routed = _decision(Reason.UNCERTAIN)
-    routed = dataclasses.replace(routed, decision=dataclasses.replace(routed.decision, category="general"))
+    general = dataclasses.replace(routed.decision, category="general")
+    routed = msgspec.structs.replace(routed, decision=general)
     assert sentence(routed).startswith("general (at best math, 0.93) → expert sums, because no category")
 
 
