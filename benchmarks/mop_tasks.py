@@ -20,20 +20,43 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+
+from coe.cli._host import CommandHost
 from coe_mop._build import BuildSettings, build, scorer
 from coe_mop._caller import Caller
 from coe_mop._examples import Example
 from coe_mop._ledger import Ledger
 from coe_mop._policies import Policies, compare
 
-from coe.cli._host import CommandHost
-
 DATA = Path(os.environ.get("COE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 METRICS = {"taxonomy_animal": "set", "orthography_starts_with": "f1"}
-TASKS = """antonyms diff first_word_letter larger_animal letters_list rhymes second_word_letter sentiment sum
-taxonomy_animal translation_en-de translation_en-es translation_en-fr active_to_passive negation
-orthography_starts_with word_in_context boolean_expressions multistep_arithmetic_two object_counting
-sports_understanding dyck_languages hyperbaton web_of_lies navigate""".split()
+TASKS = [
+    "antonyms",
+    "diff",
+    "first_word_letter",
+    "larger_animal",
+    "letters_list",
+    "rhymes",
+    "second_word_letter",
+    "sentiment",
+    "sum",
+    "taxonomy_animal",
+    "translation_en-de",
+    "translation_en-es",
+    "translation_en-fr",
+    "active_to_passive",
+    "negation",
+    "orthography_starts_with",
+    "word_in_context",
+    "boolean_expressions",
+    "multistep_arithmetic_two",
+    "object_counting",
+    "sports_understanding",
+    "dyck_languages",
+    "hyperbaton",
+    "web_of_lies",
+    "navigate",
+]
 
 
 def tasks(examples: int, test: int) -> dict[str, tuple[list[Example], list[Example]]]:
@@ -67,6 +90,7 @@ async def main() -> None:
     parser.add_argument("--budget", type=int, default=70)
     parser.add_argument("--demos", type=int, default=6)
     parser.add_argument("--max-tokens", type=int, default=20)
+    parser.add_argument("--no-instructions", action="store_true", help="regions and demonstrations only")
     options = parser.parse_args()
     results: dict[str, Policies] = {}
     async with CommandHost().open(options.config) as host:
@@ -76,13 +100,14 @@ async def main() -> None:
                 budget=options.budget,
                 demos=options.demos,
                 max_tokens=options.max_tokens,
-                concurrency=2,
+                concurrency=4,
                 metrics=METRICS,
             )
             started = time.monotonic()
             with Ledger(options.out / f"{task}.jsonl", options.base, 100_000) as ledger:
-                caller = Caller(host.expert(options.base), ledger, concurrency=2)
-                made = await build(examples, embedder, settings, caller=caller, base=options.base)
+                caller = Caller(host.expert(options.base), ledger, concurrency=4)
+                asks = None if options.no_instructions else caller
+                made = await build(examples, embedder, settings, caller=asks, base=options.base)
                 results[task] = await compare(
                     made.bundle, embedder, test, caller, scorer("normalised", METRICS), options.max_tokens, 0
                 )

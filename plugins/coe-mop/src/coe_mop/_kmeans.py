@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_ROUNDS = 60
+_ROUNDS = 30
 _CANDIDATES = 8
 
 
@@ -44,7 +44,7 @@ def squared_distances(points: NDArray[np.float32], centroids: NDArray[np.float32
 
 
 def clusterings(
-    points: NDArray[np.float32], most: int, rng: np.random.Generator, restarts: int = 3
+    points: NDArray[np.float32], most: int, rng: np.random.Generator, restarts: int = 2
 ) -> Iterator[Clusters]:
     """The clustering into 1, 2, … `most` clusters, one after the other; fewer when points repeat.
 
@@ -78,9 +78,8 @@ def lloyd(points: NDArray[np.float32], start: NDArray[np.float32]) -> Clusters:
         if np.array_equal(found, labels):
             break
         kept, labels = np.unique(found, return_inverse=True)
-        sums = np.zeros((len(kept), points.shape[1]), np.float64)
-        np.add.at(sums, labels, points)
-        centroids = (sums / np.bincount(labels)[:, None]).astype(np.float32)
+        members = (labels[:, None] == np.arange(len(kept))).astype(np.float32)
+        centroids = (members.T @ points) / members.sum(axis=0)[:, None]
     distances = squared_distances(points, centroids)
     labels = distances.argmin(axis=1)
     if len(np.unique(labels)) < len(centroids):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from coe.errors import ConfigError, DataError, PluginError
 Metric = Callable[[str, str], float]
 """(answer, right answer) to a score in 0..1."""
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ARTICLES = frozenset({"a", "an", "the"})
 _SIGNS = str.maketrans("", "", string.punctuation)
 
 
@@ -24,9 +23,12 @@ def exact(answer: str, right: str) -> float:
 
 
 def normalise(text: str) -> str:
-    """Lower case, without articles and punctuation, single spaces. Text of signs only stays as it is."""
-    words = _ARTICLES.sub(" ", text.lower().translate(_SIGNS)).split()
-    return " ".join(words) if words else " ".join(text.lower().split())
+    """Lower case, without punctuation and articles, single spaces.
+
+    What would leave nothing is not taken away: option (A) is no article, and brackets may be the answer.
+    """
+    words = text.lower().translate(_SIGNS).split() or text.lower().split()
+    return " ".join([word for word in words if word not in _ARTICLES] or words)
 
 
 def normalised(answer: str, right: str) -> float:

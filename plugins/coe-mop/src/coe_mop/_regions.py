@@ -20,7 +20,7 @@ PENALTY_EXAMPLES = 7.2
 """What one more region costs: the scatter of so many average examples. For 360 examples that is the published
 penalty of 0.02 of the whole scatter; fewer examples carry fewer regions, more carry more."""
 MOST_REGIONS = 64
-_SAMPLE = 4000
+_SAMPLE = 3000
 _WORD: re.Pattern[str] = re.compile(r"[^\W_]{2,}|[^\w\s]")
 
 
@@ -65,7 +65,7 @@ def choose_regions(
     """Cluster the points; k by scaled inertia: the least `inertia_k / inertia_1 + penalty * k`.
 
     Args:
-        points: float32[n, dim], n at least 1; of more than 4,000 an even sample is clustered.
+        points: float32[n, dim], n at least 1; of more than 3,000 an even sample is clustered.
         rng: seeds the starts.
         fixed: this many regions instead (fewer when there are not as many different points).
         penalty_examples: see `PENALTY_EXAMPLES`.

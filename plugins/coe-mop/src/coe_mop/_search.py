@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PROPOSAL_TOKENS = 96
 _SHOWN = 5
 _KEPT = 4
+_LEAST_ITEMS = 5
 
 Scored = Callable[[str, Example], float]
 """(answer, example) to a score in 0..1."""
@@ -202,11 +203,18 @@ def _sample(pool: Sequence[Example], wanted: NDArray[np.int64], rng: np.random.G
 
 
 def _items(ground: Ground, region: int, count: int) -> list[int]:
-    """Validation items of a region, topped up with the nearest of others; the same for every candidate."""
+    """Validation items of a region, the same for every candidate.
+
+    A region with very few gets the nearest of others besides. No more than that: they are questions that its
+    demonstrations are not for, and would favour instructions that help there.
+    """
     everything = np.arange(len(ground.validation))
     own = everything[ground.region == region][:count]
+    missing = min(count, _LEAST_ITEMS) - len(own)
+    if missing <= 0:
+        return own.tolist()
     rest = np.setdiff1d(everything, own)
-    return [*own.tolist(), *pick_near(ground.points, ground.centroids[region], rest, count - len(own))]
+    return [*own.tolist(), *pick_near(ground.points, ground.centroids[region], rest, missing)]
 
 
 def _own_best(
