@@ -5,8 +5,8 @@
 Launches the model on the CPU with the preset `cpu`, as coe does, and prints: wall and CPU seconds to
 ready, memory (proportional share), milliseconds to load an adapter, seconds to stop, and output tokens a
 second of 1 and 8 requests at once beside the roofline's estimate. The machine's bandwidth and arithmetic are
-measured with numpy on one thread, as the server uses one. Tokens per CPU second are given too: they say more
-where others use the machine.
+measured with numpy on one thread, as the server uses one, in CPU seconds; the estimate is to be compared with
+tokens per CPU second, which say more than those per second where others use the machine.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def machine() -> Machine:
 
 
 def timed(work: Any) -> float:
-    """Seconds that it takes."""
-    began = time.perf_counter()
+    """CPU seconds that it takes."""
+    began = time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def processes(pid: int) -> list[Path]:

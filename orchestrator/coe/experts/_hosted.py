@@ -33,7 +33,7 @@ class HostedExpert:
     """
 
     def __init__(self, original: Expert, base_url: str, key: str) -> None:
-        self._original = original
+        self.inner = original
         self._card = original.card
         self._remote = OpenAIExpert(
             self._card,
@@ -101,4 +101,4 @@ class HostedExpert:
         """Close the connections to the host; what it runs goes on."""
         await self._remote.aclose()
         await self._client.aclose()
-        await self._original.aclose()
+        await self.inner.aclose()

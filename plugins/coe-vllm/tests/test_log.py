@@ -34,7 +34,7 @@ PORT = "OSError: [Errno 98] Address already in use"
     ("log", "why"),
     [
         (SLEEP, "Sleep mode is not supported on current platform."),
-        (FLAG, "unrecognized arguments: --moe-backnd"),
+        (FLAG, "unrecognized arguments: --moe-backnd; did you mean --moe-backend?"),
         (MODEL, "HFValidationError: Repo id must be in the form 'repo_name': '/no/such'."),
         (ENGINE, "ValueError: Free memory on device is less than desired."),
         (PORT, "OSError: [Errno 98] Address already in use"),

@@ -223,3 +223,24 @@ def test_pauses_grow_and_a_long_life_is_forgiven() -> None:
     backoff.failed(200.0, served_s=STABLE_S)
     assert backoff.wait_s(200.0) == 1
     assert backoff.wait_s(202.0) == 0
+
+
+def test_a_worker_that_stands_in_for_experts_still_knows_what_they_are(tmp_path: Path) -> None:
+    from coe.config import loads
+    from coe.experts import hosted
+    from coe.pool import Builder
+    from coe.registry import FIRST_PARTY, Registry
+
+    from .test_expert import adapter
+
+    text = f"""
+experts:
+  base: {{kind: vllm, model: some/model, launch: {{}}, max_concurrency: 2}}
+  law: {{kind: adapter, base: base, path: {adapter(tmp_path / "law")}}}
+routers:
+  auto: {{kind: two-step}}
+"""
+    config, registry = loads(text, {}), Registry(allow=FIRST_PARTY)
+    assert Builder(config, registry).expert("law").card.kind == "adapter"
+    away = Builder(config, registry, stand_in=lambda expert: hosted(expert, "http://127.0.0.1:9", "key"))
+    assert away.expert("law").card.kind == "adapter"

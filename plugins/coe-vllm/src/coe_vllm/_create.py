@@ -213,8 +213,10 @@ def _slots(settings: VllmSettings, args: dict[str, Argument]) -> int:
 
 
 def _inner(expert: Expert) -> Expert | Startable:
-    """The expert itself, where the pool limits how many requests it takes at once."""
-    return cast("Expert", getattr(expert, "inner", expert))
+    """What the plugin made, without the gate or the stand-in that the host puts around it."""
+    while (inner := getattr(expert, "inner", None)) is not None:
+        expert = cast("Expert", inner)
+    return expert
 
 
 def _number(value: Argument | None) -> int | None:

@@ -123,6 +123,8 @@ class VllmExpert:
             self._looking = None
         await self._forget()
         await self._backend.aclose()
+        if self._memory is not None:
+            self._memory.gone(self._card.name, self)
 
     async def ask(self, request: ChatRequest, context: Context, model: str, adapter: Path | None) -> Reply:
         """Answer with a model or adapter of the server; `adapter` is a folder to load first."""

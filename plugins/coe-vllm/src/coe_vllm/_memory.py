@@ -64,6 +64,11 @@ class SharedMemory:
         self._residency.add(model)
         self._sleepers[model.name] = sleeper
 
+    def gone(self, name: str, sleeper: Sleeper) -> None:
+        """A server has been closed; does nothing when another one has its name by now."""
+        if self._sleepers.get(name) is sleeper:
+            self._residency.note(name, tier="disk")
+
     def awake(self, name: str) -> bool:
         """Whether the server is in the accelerator's memory."""
         return self._residency.models[name].tier == "gpu"

@@ -6,6 +6,7 @@ version costs detail and never correctness: readiness is /health's business.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -32,6 +33,7 @@ _RAISED = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|NotFound\w*)): (?P<why>.+)$"
 )
 _USAGE = re.compile(r"^.*?: error: (?P<why>.+)$")
+_FLAG = re.compile(r"--[a-z][\w-]*")
 _SECONDHAND = ("Engine core initialization failed", "EngineCore failed to start", "See root cause above")
 _MARKS = ("out of memory", "No space left on device", "Address already in use", "address already in use")
 _LONGEST = 400
@@ -57,12 +59,25 @@ def reason(lines: Iterable[str]) -> str | None:
     stripped = [_PREFIX.sub("", line.rstrip()) for line in lines]
     raised = [found for at in range(len(stripped)) if (found := _exception(stripped, at))]
     first_hand = [why for why in raised if not any(mark in why for mark in _SECONDHAND)]
-    usage = [match["why"] for line in stripped if (match := _USAGE.match(line))]
+    usage = [_explained(match["why"], stripped) for line in stripped if (match := _USAGE.match(line))]
     marked = [line for line in stripped if any(mark in line for mark in _MARKS)]
     for found in (usage[-1:], first_hand[:1], marked[:1], raised[:1]):
         if found:
             return found[0][:_LONGEST].strip()
     return None
+
+
+def _explained(why: str, lines: Sequence[str]) -> str:
+    """A complaint about arguments, with the nearest of those that the usage message before it lists."""
+    if "unrecognized arguments" not in why:
+        return why
+    known = {flag for line in lines for flag in _FLAG.findall(line) if flag not in why.split()}
+    hints = [
+        f"did you mean {close[0]}?"
+        for flag in _FLAG.findall(why)
+        if (close := difflib.get_close_matches(flag, sorted(known), n=1, cutoff=0.8))
+    ]
+    return "; ".join((why, *hints))
 
 
 def _exception(lines: Sequence[str], at: int) -> str | None:
