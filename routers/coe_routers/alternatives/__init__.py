@@ -16,6 +16,7 @@ from coe_routers.alternatives._cumulative import (
     save_choices,
 )
 from coe_routers.alternatives._decide import Model, PredictingRouter
+from coe_routers.alternatives._index import Search, neighbour_index
 from coe_routers.alternatives._knn import Knn, fit_knn, load_knn
 from coe_routers.alternatives._prediction import Prediction
 from coe_routers.alternatives._ridge import Ridge, fit_ridge, load_ridge
@@ -30,6 +31,7 @@ __all__ = [
     "PredictingRouter",
     "Prediction",
     "Ridge",
+    "Search",
     "Tree",
     "candidates",
     "choices",
@@ -42,5 +44,6 @@ __all__ = [
     "load_knn",
     "load_ridge",
     "load_tree",
+    "neighbour_index",
     "save_choices",
 ]

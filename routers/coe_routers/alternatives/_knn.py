@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from coe_routers._extras import library
+from coe_routers.alternatives._index import Search, neighbour_index
 from coe_routers.alternatives._linear import encode, folds_of
 from coe_routers.alternatives._prediction import Floats, Prediction
 from coe_routers.alternatives._saved import About, read, write
@@ -32,8 +32,6 @@ SHARPNESS = 10.0
 """A neighbour with cosine s weighs exp(SHARPNESS * (s - 1))."""
 PRIOR = 10.0
 """Neighbours that the overall mean counts as."""
-
-Search = Literal["numpy", "faiss"]
 
 
 class KnnAbout(About):
@@ -84,7 +82,9 @@ class Knn:
     def _nearest(self, vector: NDArray[np.float32]) -> tuple[Floats, NDArray[np.int64]]:
         if self.index is not None:
             near, places = self.index.search(vector[None], self.neighbours)
-            return near[0].astype(np.float64), places[0]
+            # An approximate search may find fewer than asked for.
+            found = places[0] >= 0
+            return near[0][found].astype(np.float64), places[0][found]
         return nearest(self.vectors @ vector, self.neighbours)
 
     def save(self, path: Path, embedder: EmbedderRef, facts: Mapping[str, Any] | None = None) -> str:
@@ -105,20 +105,17 @@ def load_knn(path: Path, find: FindEmbedder, search: Search = "numpy") -> tuple[
     Args:
         path: its folder.
         find: gives the embedder.
-        search: `faiss` searches exactly too, faster from about 10,000 recorded prompts.
+        search: `faiss` searches exactly too, faster from about 10,000 recorded prompts; `ivf` searches the
+            likeliest part only, for a million.
 
     Raises:
         ArtifactError: the folder is refused.
-        PluginError: `faiss` is asked for and not installed.
+        PluginError: `faiss` or `ivf` is asked for and FAISS is not installed.
     """
     about, saved = read(path, KIND, KnnAbout, find)
     count = len(saved.tensors.get("scores", ()))
     dim = saved.encoder.embedder.dim if saved.encoder.embedder else 0
     vectors = saved.tensor("vectors", (count, dim), path)
-    index = None
-    if search == "faiss":
-        index = library("faiss", "faiss").IndexFlatIP(dim)
-        index.add(np.ascontiguousarray(vectors))
     model = Knn(
         experts=about.experts,
         encoder=saved.encoder,
@@ -126,7 +123,7 @@ def load_knn(path: Path, find: FindEmbedder, search: Search = "numpy") -> tuple[
         scores=saved.tensor("scores", (count, len(about.experts)), path),
         neighbours=min(about.neighbours, count),
         trust=about.trust,
-        index=index,
+        index=neighbour_index(vectors, search),
     )
     return model, saved.revision
 

@@ -20,8 +20,8 @@ from coe_routers.commands._shared import (
     steps,
     table,
 )
-from coe_routers.evaluation import Report, evaluate
-from coe_routers.offline import find_embedder
+from coe_routers.evaluation import Report, evaluate, evaluate_decisions
+from coe_routers.offline import decides_by, find_embedder
 from coe_routers.outcomes import read_outcomes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -43,7 +43,9 @@ def command(
     """Compare a router with the best single expert, chance, k-NN and both oracles on other outcomes."""
     check_suffix(plot)
     with steps("evaluating"):
-        report = evaluate(router, read_outcomes(outcomes), find_embedder, seed=seed)
+        # Routers of other kinds have no classifier, or do not decide by the map alone.
+        compared = evaluate if decides_by(router) == "expected" else evaluate_decisions
+        report = compared(router, read_outcomes(outcomes), find_embedder, seed=seed)
     if plot is not None:
         rows = [(row.policy, row.cost, row.score) for row in report.rows]
         write_plot(plot, policies(report.cost_unit, rows))

@@ -9,8 +9,7 @@ import typer
 
 from coe.contracts import Card
 from coe_routers.commands._shared import JsonOption, console, print_json, steps
-from coe_routers.expected import load_expected
-from coe_routers.offline import find_embedder, read_state, route_file
+from coe_routers.offline import find_embedder, load_router_of, read_state, route_file
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,11 +28,11 @@ def command(
     """Decide for every prompt of a file. An interrupted run goes on where it stopped."""
     with steps("loading the router") as shown:
         task = shown.task_ids[0]
-        decider = load_expected(router, find_embedder)
+        decider, experts = load_router_of(router, find_embedder)
         cards = read_state(router).cards
         routed, before = route_file(
             decider,
-            [cards.get(name, Card(name=name)) for name in decider.experts],
+            [cards.get(name, Card(name=name)) for name in experts],
             source,
             target,
             say=lambda done: shown.update(task, description=f"{done} prompts routed"),

@@ -21,7 +21,14 @@ from coe_routers.commands._shared import (
     table,
 )
 from coe_routers.mapping import Choice
-from coe_routers.offline import Trained, TrainOptions, find_embedder, train
+from coe_routers.offline import (
+    OtherTrained,
+    Trained,
+    TrainOptions,
+    find_embedder,
+    train,
+    train_other,
+)
 from coe_routers.outcomes import read_outcomes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -52,6 +59,10 @@ def command(
     select: Annotated[
         bool, typer.Option("--select", help="Try every classifier and keep the best on held-out rows.")
     ] = False,
+    router: Annotated[
+        Literal["expected", "knn", "ridge", "cascade", "cumulative", "expertise-tree"],
+        typer.Option(help="What decides; the others are for comparison: see docs/other-routers.md."),
+    ] = "expected",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,9 +81,18 @@ def command(
         read = read_outcomes(outcomes)
         cards = cards_at(models)
         made = None if ref is None else find_embedder(ref.kind, ref.settings)
-        trained = train(
-            read, cards, out, options, embedder=made, say=lambda step: shown.update(task, description=step)
+
+        def say(step: str) -> None:
+            shown.update(task, description=step)
+
+        trained = (
+            train(read, cards, out, options, embedder=made, say=say)
+            if router == "expected"
+            else train_other(router, read, cards, out, options, embedder=made, say=say)
         )
+    if isinstance(trained, OtherTrained):
+        _show_other(trained, out, as_json=as_json)
+        return
     if as_json:
         print_json(_summary(trained, out, len(read)))
         return
@@ -139,3 +159,16 @@ def _show(trained: Trained, out: Path, prompts: int) -> None:
         table("", ("category", "expert"), [list(pair) for pair in trained.choice.map.named().items()])
     )
     shown.print(f"Router written to {out}. Next: `coe optimize {out} --budget usd_per_1k=…`.")
+
+
+def _show_other(trained: OtherTrained, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        facts = {"router": str(out), "kind": trained.kind, "revision": trained.revision}
+        print_json({**facts, "experts": trained.experts, "fit": trained.facts})
+        return
+    shown = console()
+    shown.print(f"Router of kind {trained.kind} for {', '.join(trained.experts)}, written to {out}.")
+    if trained.facts:
+        rows = [[name, str(plain(value))] for name, value in trained.facts.items()]
+        shown.print(table("Fit", ("fact", "value"), rows))
+    shown.print(f"Next: `coe evaluate {out} OUTCOMES`. To serve it: kind `{trained.kind}`, artifact {out}.")

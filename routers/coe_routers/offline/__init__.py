@@ -4,22 +4,36 @@ from coe_routers.offline._add import Added, add_experts
 from coe_routers.offline._discover import discover
 from coe_routers.offline._embedders import find_embedder
 from coe_routers.offline._optimize import Optimized, optimize
+from coe_routers.offline._others import (
+    OTHER_KINDS,
+    OtherKind,
+    OtherTrained,
+    decides_by,
+    load_router_of,
+    train_other,
+)
 from coe_routers.offline._route import route_file
 from coe_routers.offline._state import State, read_state, state_files
 from coe_routers.offline._train import Trained, TrainOptions, train
 
 __all__ = [
+    "OTHER_KINDS",
     "Added",
     "Optimized",
+    "OtherKind",
+    "OtherTrained",
     "State",
     "TrainOptions",
     "Trained",
     "add_experts",
+    "decides_by",
     "discover",
     "find_embedder",
+    "load_router_of",
     "optimize",
     "read_state",
     "route_file",
     "state_files",
     "train",
+    "train_other",
 ]

@@ -115,6 +115,16 @@ def read_folder(path: Path, kind: str) -> Folder:
     return Folder(path, kind, about, tuple(hashes), _revision(raw))
 
 
+def kind_of(path: Path) -> str:
+    """What kind of artifact lies there; its files are not verified. Raises `ArtifactError`."""
+    try:
+        return str(json.loads((path / MANIFEST).read_bytes())["kind"])
+    except OSError as error:
+        raise ArtifactError(f"{path} is not an artifact: {error.strerror} ({MANIFEST}).") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path / MANIFEST} is not a manifest: {error!r}.") from error
+
+
 def _verify(path: Path, expected: str) -> None:
     try:
         with path.open("rb") as file:

@@ -11,6 +11,7 @@ NAMES = [
     "PredictingRouter",
     "Prediction",
     "Ridge",
+    "Search",
     "Tree",
     "candidates",
     "choices",
@@ -23,6 +24,7 @@ NAMES = [
     "load_knn",
     "load_ridge",
     "load_tree",
+    "neighbour_index",
     "save_choices",
 ]
 

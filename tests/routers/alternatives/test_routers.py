@@ -21,6 +21,7 @@ from coe_routers.alternatives import (
     fit_knn,
     fit_ridge,
     fit_tree,
+    neighbour_index,
     save_choices,
 )
 from coe_routers.alternatives._cascade import calibration
@@ -121,6 +122,24 @@ def test_faiss_finds_what_numpy_finds(saved: Callable[[str], Path], outcomes: Ou
     assert [each.expert for each in plain.route_batch(outcomes.features(), view())] == [
         each.expert for each in indexed.route_batch(outcomes.features(), view())
     ]
+
+
+@pytest.mark.heavy
+def test_an_approximate_search_finds_most_of_the_nearest() -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(50, 32))
+    vectors = (centres[rng.integers(0, 50, 20_000)] + 0.3 * rng.normal(size=(20_000, 32))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exact, near = neighbour_index(vectors, "faiss"), neighbour_index(vectors, "ivf")
+    right = [
+        len(set(exact.search(query[None], 50)[1][0]) & set(near.search(query[None], 50)[1][0])) / 50
+        for query in vectors[:100]
+    ]
+    assert np.mean(right) > 0.8
+    again = neighbour_index(vectors, "ivf")
+    assert (again.search(vectors[:20], 50)[1] == near.search(vectors[:20], 50)[1]).all()
+    assert neighbour_index(vectors, "numpy") is None
 
 
 # --- ridge ---
