@@ -76,9 +76,9 @@ def choose_map(
     of caution. Considered are, in this order: `expected` before `map`, unless that is better beyond a
     standard error; of a kind the least cautious rule within a standard error of its best, then more cautious
     ones. The first that is worth it is used: one that gains more than a standard error over the best single
-    expert. Where no more cautious one of its kind does better, less will do: any gain for a cautious rule,
-    and half a standard error below the best single expert, a tie, for one that is cheaper. If none is worth
-    it, the best single expert answers everything.
+    expert. Where no more cautious one of its kind is better by half of one, less will do: any gain for a
+    cautious rule, and half a standard error below the best single expert, a tie, for one that is cheaper. If
+    none is worth it, the best single expert answers everything.
 
     Raises:
         InfeasibleBudget: no map fits the budget.
@@ -94,7 +94,6 @@ def choose_map(
         evidence, lambda rows: _rules(evidence, budget, options, rows), seed=seed, repeats=repeats
     )
     alone, tried = scored[0], scored[1:]
-    means = known_mean(tried)
     order = _order(options, tried)
     solved, best = first, order[0]
     worth_it = cheaper = False
@@ -111,7 +110,7 @@ def choose_map(
         cheaper = _cost(evidence, made.rule) < CHEAPER * _cost(evidence, single_rule(evidence, single))
         error = (ci[1] - ci[0]) / (2 * 1.96)
         needed = error
-        if not _bettered(options, means, best):
+        if not _bettered(options, tried, best):
             needed = -error / 2 if cheaper else 0.0 if caution >= 1.0 else error
         if worth_it := gain > needed:
             break
@@ -175,20 +174,20 @@ def _order(options: Sequence[tuple[Kind, float]], tried: NDArray[np.float64]) ->
     return [number for _, numbers in parts for number in numbers]
 
 
-def _bettered(options: Sequence[tuple[Kind, float]], means: NDArray[np.float64], number: int) -> bool:
-    """Whether a more cautious option of the same kind has the higher mean."""
+def _bettered(options: Sequence[tuple[Kind, float]], tried: NDArray[np.float64], number: int) -> bool:
+    """Whether a more cautious option of the same kind is better by more than half a standard error."""
     kind, caution = options[number]
     return any(
-        other == kind and more > caution and mean > means[number]
-        for (other, more), mean in zip(options, means.tolist(), strict=True)
+        other == kind and more > caution and not _as_good(tried[number], scores, errors=0.5)
+        for (other, more), scores in zip(options, tried, strict=True)
     )
 
 
-def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
-    """Whether scores are within a standard error, paired by prompt, of better ones."""
+def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64], *, errors: float = 1.0) -> bool:
+    """Whether scores are within so many standard errors, paired by prompt, of better ones."""
     gap = best - scores
     gap = gap[np.isfinite(gap)]
-    return len(gap) > 0 and float(gap.mean()) <= float(gap.std()) / np.sqrt(len(gap))
+    return len(gap) > 0 and float(gap.mean()) <= errors * float(gap.std()) / np.sqrt(len(gap))
 
 
 def _certain(solved: Solved | None) -> Solved:
