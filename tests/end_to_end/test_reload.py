@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import signal
 import threading
 import time
@@ -13,6 +15,7 @@ import httpx
 import pytest
 
 from coe.testing import FakeUpstream, Fault
+from coe_routers.routing import BUILTIN
 
 if TYPE_CHECKING:
     from conftest import Served
@@ -105,6 +108,41 @@ def test_a_bad_file_changes_nothing_and_is_explained(serve: Serve, tmp_path: Pat
         path.write_text(config(upstream, "a"))
         until(lambda: answering(served) == "a", served.log)
     assert "sk-secret" not in served.log
+
+
+@pytest.mark.parametrize("damage", ["corrupt", "schema", "gone"])
+def test_a_router_that_was_damaged_is_refused_and_the_running_one_stays(
+    serve: Serve, tmp_path: Path, damage: str
+) -> None:
+    artifact = tmp_path / "router"
+    shutil.copytree(BUILTIN, artifact)
+    text = (
+        "experts: {a: {kind: echo}, b: {kind: echo}}\nrouters: {auto: {kind: two-step, artifact: router}}\n"
+    )
+    (tmp_path / "coe.yaml").write_text(text)
+    served = serve()
+
+    def decided() -> dict[str, Any]:
+        body = {"model": "auto", "prompt": "Sort a list in Python"}
+        return httpx.post(f"{served.url}/v1/route", json=body, timeout=20, verify=False).json()
+
+    before = decided()
+    manifest = artifact / "manifest.json"
+    if damage == "corrupt":
+        weights = artifact / "model.safetensors"
+        held = bytearray(weights.read_bytes())
+        held[-1] ^= 1
+        weights.write_bytes(held)
+    elif damage == "schema":
+        manifest.write_text(re.sub(r'"schema": *\d+', '"schema": 999', manifest.read_text()))
+    else:
+        manifest.unlink()
+    served.process.send_signal(signal.SIGHUP)
+    until(lambda: reloads(served, "refused") == 1, served.log)
+    assert "router" in served.log.partition("configuration refused")[2]
+    after = decided()
+    assert (after["category"], after["revision"]) == (before["category"], before["revision"])
+    assert served.stop() == 0
 
 
 def test_requests_in_flight_end_where_they_began(serve: Serve, tmp_path: Path) -> None:

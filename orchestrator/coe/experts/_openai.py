@@ -32,6 +32,7 @@ MAX_FIRST_EVENT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _DONE_TAIL_BYTES = 32
 _SECRET_LENGTH = 6
+_MAX_PARAM_CHARACTERS = 200
 _ERROR_EVENT = b'{"error"'
 """How the data of an error event begins. Within a JSON string the quotes would be escaped."""
 
@@ -299,6 +300,7 @@ class OpenAIExpert:
             return ExpertUnavailable(message, expert=name, retry_after_s=retry_after_s)
         message, param = _error_message(await response.read(MAX_ERROR_BYTES, context.remaining_s()))
         message = self._clean(message)
+        param = self._clean(param) if param and len(param) <= _MAX_PARAM_CHARACTERS else None
         if status == 429:
             return ExpertOverloaded(
                 f"`{name}` is overloaded: {message}", expert=name, retry_after_s=retry_after_s

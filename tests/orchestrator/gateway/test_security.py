@@ -133,3 +133,68 @@ def test_what_an_upstream_says_of_a_failure_does_not_carry_its_secrets(start: St
         assert refused.status_code == 503
         assert "sk-upstream" not in refused.text
         assert refused.json()["error"]["message"] == "`a` answered 401."
+
+
+def test_urls_in_a_request_are_data_and_nobody_fetches_them(start: Start, upstream: FakeUpstream) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.setblocking(False)
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}/latest/meta-data"
+        gateway = start(
+            f"experts: {{a: {{kind: openai, base_url: '{upstream.base_url}', model: a,"
+            " card: {capabilities: [chat, stream, tools, vision, json_schema]}}}\n"
+            "routers: {auto: {kind: first}}\n"
+        )
+        content = [
+            {"type": "text", "text": f"look at {url}"},
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}},
+        ]
+        tool = {
+            "type": "function",
+            "function": {"name": "f", "description": url, "parameters": {"$ref": url}},
+        }
+        schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"$ref": url}}}
+        fields = {"tools": [tool], "response_format": schema, "user": url, "metadata": {"callback_url": url}}
+        assert gateway.chat(content, **fields).status_code == 200
+        route = {"model": "auto", "messages": [{"role": "user", "content": content}], **fields}
+        assert gateway.client.post("/v1/route", json=route).status_code == 200
+        sent = upstream.received[-1].json()
+        assert sent["messages"][0]["content"] == content
+        assert {key: sent[key] for key in fields} == fields
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_an_upstream_says_is_short_and_cannot_break_out_of_an_envelope(
+    start: Start, stream: bool
+) -> None:
+    said = '"}}\r\n\r\ndata: [DONE]\r\n\r\n<script>alert(1)</script>\x00' + "x" * 40_000
+    body = json.dumps({"error": {"message": said, "type": "t", "code": "c", "param": "p" * 10_000}}).encode()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                head = "HTTP/1.1 422 No\r\nx-coe-expert: evil\r\nset-cookie: a=b\r\n"
+                connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+                connection.recv(1)
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        gateway = start(
+            f"experts: {{a: {{kind: openai, base_url: 'http://127.0.0.1:{port}/v1', model: a}}}}\n"
+            "routers: {auto: {kind: first}}\n"
+        )
+        response = gateway.chat("x", stream=stream)
+        thread.join(20)
+    assert response.headers["content-type"] == "application/json"
+    assert "set-cookie" not in response.headers
+    assert response.headers.get("x-coe-expert") != "evil"
+    error = response.json()["error"]
+    assert error["code"] == "expert_rejected"
+    assert len(error["message"]) < 600
+    assert len(response.content) < 2000
