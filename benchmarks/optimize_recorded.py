@@ -2,6 +2,7 @@
 
     python benchmarks/optimize_recorded.py [--splits 3] [SET ...]
 
+Trains as `coe train` does and solves as `coe optimize` does.
 Reads the folder named by COE_DATA (default: ../shared/data beside the repository). The split is a hash of the
 prompt with a salt of our own, so a question never sits on both sides. `true` uses the recorded category in
 place of the classifier: what routing could gain with a perfect one.
@@ -13,18 +14,19 @@ import argparse
 import hashlib
 import os
 import sys
-import time
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from coe.contracts import Card
+from coe_routers.artifact import load_router
 from coe_routers.mapping import Budget, Evidence, choose_map, evidence
-from coe_routers.offline import find_embedder
+from coe_routers.offline import TrainOptions, find_embedder, read_state, train
 from coe_routers.outcomes import Outcomes, read_cards, read_outcomes
 from coe_routers.scores import paired_bootstrap
-from coe_routers.training import FitOptions, fit_classifier
 
 HELD_OUT = 0.3
 
@@ -85,69 +87,57 @@ def costs(case: Case, found: Evidence, outcomes: Outcomes) -> np.ndarray:
     return found.usd * 1000
 
 
-def measure(case: Case, salt: str) -> dict[str, tuple[float, ...]]:
-    folder = data() / case.folder
+def measure(cases: Sequence[Case], salt: str, verbose: bool) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Rows by case and by how categories are known, for cases that share a folder and a pool."""
+    folder = data() / cases[0].folder
     cards = dict(read_cards(folder / "models.json"))
-    outcomes = pool(case, read_outcomes([folder / "outcomes.jsonl.gz"]), cards)
+    outcomes = pool(cases[0], read_outcomes([folder / "outcomes.jsonl.gz"]), cards)
     train_rows, test_rows = split(outcomes, salt)
     left, right = outcomes.rows(train_rows), outcomes.rows(test_rows)
-    started = time.perf_counter()
-    labels = [outcomes.categories[number] for number in left.category.tolist()]
-    fitted = fit_classifier(
-        left.features(),
-        labels,
-        embedder=find_embedder("static", {}),
-        tools=bool(outcomes.tools),
-        options=FitOptions(),
-    )
-    names = fitted.classifier.categories
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made) / "router"
+        train(left, cards, path, TrainOptions(), embedder=find_embedder("static", {}))
+        router, _ = load_router(path, find_embedder)
+        routed = read_state(path).evidence
+    names = routed.categories
     column = np.array([names.index(name) for name in outcomes.categories], dtype=np.int32)
-    said = fitted.classifier.classify(right.features())
-    limit = fitted.uncertainty_limit
-    known = {
-        "true": (
-            evidence(left, cards, categories=names, label=column[left.category]),
-            evidence(right, cards, categories=names, label=column[right.category]),
-        ),
-        "router": (
-            evidence(
-                left,
-                cards,
-                categories=names,
-                label=column[left.category],
-                probabilities=fitted.held_out.probabilities,
-                uncertain=fitted.held_out.uncertainty > limit,
-            ),
-            evidence(
-                right,
-                cards,
-                categories=names,
-                label=column[right.category],
-                probabilities=said.probabilities,
-                uncertain=said.uncertainty > limit,
-            ),
-        ),
-    }
-    rows: dict[str, tuple[float, ...]] = {}
-    for how, (seen, unseen) in known.items():
-        single = seen.instance(Budget()).single
-        assert single is not None
-        choice = choose_map(seen, Budget(active_params_b=case.most_on_average_b), seed=0)
-        chosen = choice.rule.choose(unseen.probabilities, unseen.uncertain)
-        at = np.arange(len(unseen))
-        got, alone = unseen.scores[at, chosen], unseen.scores[:, single]
-        gap, ci = paired_bootstrap(got, alone, seed=0)
-        paid = costs(case, unseen, right)
-        rows[how] = (
-            float(np.nanmean(got)),
-            float(np.nanmean(paid[at, chosen])) if np.isfinite(paid[at, chosen]).any() else float("nan"),
-            float(np.nanmean(alone)),
-            float(np.nanmean(paid[:, single])) if np.isfinite(paid[:, single]).any() else float("nan"),
-            100 * gap,
-            100 * (ci[1] - ci[0]) / 2,
-            float((said.probabilities.argmax(axis=1) == column[right.category]).mean()),
-            time.perf_counter() - started,
-        )
+    said = router.classifier.classify(right.features())
+    unsure = router.abstention.general(said)
+    true = evidence(left, cards, categories=names, label=column[left.category])
+    unseen = evidence(right, cards, categories=names, label=column[right.category])
+    told = evidence(
+        right,
+        cards,
+        categories=names,
+        label=column[right.category],
+        probabilities=said.probabilities,
+        uncertain=unsure,
+    )
+    single = routed.instance(Budget()).single
+    assert single is not None
+    rows: dict[tuple[str, str], tuple[float, ...]] = {}
+    at = np.arange(len(unseen))
+    for case in cases:
+        for how, seen, met in (("true", true, unseen), ("router", routed, told)):
+            choice = choose_map(seen, Budget(active_params_b=case.most_on_average_b), seed=0)
+            chosen = choice.rule.choose(met.probabilities, met.uncertain)
+            got, alone = met.scores[at, chosen], met.scores[:, single]
+            gap, ci = paired_bootstrap(got, alone, seed=0)
+            paid = costs(case, met, right)
+            rows[case.name, how] = (
+                float(np.nanmean(got)),
+                float(np.nanmean(paid[at, chosen])) if np.isfinite(paid[at, chosen]).any() else float("nan"),
+                float(np.nanmean(alone)),
+                float(np.nanmean(paid[:, single])) if np.isfinite(paid[:, single]).any() else float("nan"),
+                100 * gap,
+                100 * (ci[1] - ci[0]) / 2,
+                float((said.probabilities.argmax(axis=1) == met.label).mean()),
+            )
+            if verbose:
+                print(
+                    f"  {salt}{case.name} {how}: {choice.kind} {choice.caution:g}, {100 * gap:+.2f}",
+                    flush=True,
+                )
     return rows
 
 
@@ -155,16 +145,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("sets", nargs="*")
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--verbose", action="store_true", help="print the rule that each split chose")
     asked = parser.parse_args()
     print("set              category  score     cost   single     cost   points       right")
+    pools: dict[tuple[str, float | None, bool], list[Case]] = {}
     for case in CASES:
-        if asked.sets and case.folder not in asked.sets:
-            continue
-        found = [measure(case, f"split {number}: ") for number in range(asked.splits)]
-        for how in ("true", "router"):
-            score, cost, single, paid, points, half, right, _ = np.mean([each[how] for each in found], axis=0)
+        if not asked.sets or case.folder in asked.sets:
+            pools.setdefault((case.folder, case.most_active_b, case.priced), []).append(case)
+    for cases in pools.values():
+        found = [measure(cases, f"split {number}: ", asked.verbose) for number in range(asked.splits)]
+        for case, how in found[0]:
+            values = [each[case, how] for each in found]
+            score, cost, single, paid, points, half, right = np.mean(values, axis=0)
             print(
-                f"{case.name:<16} {how:<7} {score:6.4f} {cost:8.3f}   {single:6.4f} {paid:8.3f}   "
+                f"{case:<16} {how:<7} {score:6.4f} {cost:8.3f}   {single:6.4f} {paid:8.3f}   "
                 f"{points:+5.2f} ±{half:4.2f}  {right:5.3f}",
                 flush=True,
             )

@@ -25,6 +25,7 @@ from coe.testing import create, pool_view
 from coe.testing import load as load_plugin
 from coe_routers.alternatives import choices, fit_cascade, fit_knn, fit_ridge, fit_tree, save_choices
 from coe_routers.artifact import EmbedderRef, RouterArtifact, save_router
+from coe_routers.classifiers import Abstention
 from coe_routers.features import StaticEmbedder
 from coe_routers.mapping import evidence
 from coe_routers.outcomes import Outcomes
@@ -85,7 +86,12 @@ def routers(
                 experts=train.experts,
             )
             save_router(
-                path, RouterArtifact(classifier=classes.classifier, uncertainty_limit=1.0, embedder=STATIC)
+                path,
+                RouterArtifact(
+                    classifier=classes.classifier,
+                    abstention=Abstention(uncertainty_limit=1.0),
+                    embedder=STATIC,
+                ),
             )
             save_choices(path, choices(table, cost, seed=seed))
         return made("cumulative", path, **settings)

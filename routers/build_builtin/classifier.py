@@ -110,7 +110,7 @@ def save(fitted: Fitted, examples: Sequence[Example], out: Path, seed: int) -> N
     }
     router = RouterArtifact(
         classifier=fitted.classifier,
-        uncertainty_limit=fitted.uncertainty_limit,
+        abstention=fitted.abstention,
         embedder=EmbedderRef(kind="static"),
         facts=facts,
     )

@@ -34,7 +34,7 @@ CHAT_CATEGORIES = {
 
 def held_out_report(fitted: Fitted, test: Sequence[Example], seed: int) -> dict[str, Any]:
     """Accuracy, macro-F1 and calibration on in-scope rows; what the limit keeps and catches."""
-    classifier, limit = fitted.classifier, fitted.uncertainty_limit
+    classifier, limit = fitted.classifier, fitted.abstention.uncertainty_limit
     found = classifier.classify([Features(text=each.text) for each in test])
     columns = {category: index for index, category in enumerate(classifier.categories)}
     labels = np.array([columns.get(each.category, -1) for each in test])
@@ -98,7 +98,7 @@ def clinc_report(shipped: Fitted, clinc: tuple[list[str], list[str], list[str]],
     labels = np.array([columns[domains[row]] for row in rest])
     return {
         "builtin_auroc": auroc(known, strange),
-        "builtin_caught": float((strange > shipped.uncertainty_limit).mean()),
+        "builtin_caught": float((strange > shipped.abstention.uncertainty_limit).mean()),
         "trained_on_clinc_accuracy": accuracy(found.probabilities, labels),
         "trained_on_clinc_ece": expected_calibration_error(found.probabilities, labels),
         "trained_on_clinc_auroc": auroc(found.uncertainty, uncertainty_of(own, outside)),
@@ -109,7 +109,7 @@ def chat_report(fitted: Fitted, chat: Sequence[tuple[str, str]]) -> dict[str, An
     """MT-Bench and Vicuna: how often the category, `general` included, is one that fits their label."""
     found = fitted.classifier.classify([Features(text=text) for text, _ in chat])
     names = np.array(fitted.classifier.categories)[found.probabilities.argmax(axis=1)]
-    names = np.where(found.uncertainty > fitted.uncertainty_limit, GENERAL, names)
+    names = np.where(found.uncertainty > fitted.abstention.uncertainty_limit, GENERAL, names)
     fits: dict[str, list[bool]] = defaultdict(list)
     for (_, label), name in zip(chat, names.tolist(), strict=True):
         fits[label].append(name in CHAT_CATEGORIES[label])

@@ -22,6 +22,8 @@ _UNBOUNDED = 10_000
 _WHY = {
     Reason.CATEGORY: "it is the best eligible expert of that category",
     Reason.UNCERTAIN: "no category is certain enough and it is the best eligible expert for that case",
+    Reason.AMBIGUOUS: "too many categories are plausible and it is the best eligible expert for that case",
+    Reason.FAR: "nothing like it was trained on and it is the best eligible expert for that case",
     Reason.AWAKE: "it is awake and about as good as a better one that sleeps",
     Reason.LESS_LOADED: "it is a replica of a busier one",
     Reason.SESSION: "the session is with it already",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from coe.contracts import Decision, Features, PoolView, Ranked
+from coe.contracts import Decision, Features, PoolView, Ranked, Reason
 from coe.errors import ArtifactError
 from coe_routers.alternatives._decide import decide
 from coe_routers.alternatives._prediction import Floats
@@ -156,7 +156,7 @@ class CumulativeRouter:
             category=names[top[0]],
             probabilities=tuple((names[c], round(float(category[c]), 4)) for c in top),
             uncertainty=uncertainty,
-            unsure=uncertainty >= 1.0,
+            unsure=Reason.UNCERTAIN if uncertainty >= 1.0 else None,
         )
 
 

@@ -20,7 +20,7 @@ def decide(
     category: str = GENERAL,
     probabilities: tuple[tuple[str, float], ...] = (),
     uncertainty: float = 0.0,
-    unsure: bool = False,
+    unsure: Reason | None = None,
 ) -> Decision:
     """The decision that an order of experts leads to.
 
@@ -34,7 +34,7 @@ def decide(
         revision: of the router.
         category, probabilities: what the prompt was taken for, where the router knows categories.
         uncertainty: 0 (sure) .. 1 (no idea).
-        unsure: whether `preferred` is the overall order because the prompt said nothing.
+        unsure: why `preferred` is the order of `general`, where it is.
     """
     known = [ranked for ranked in preferred if ranked.expert in view.experts]
     named = {ranked.expert for ranked in known}
@@ -49,7 +49,7 @@ def decide(
     elif not known:
         reason = Reason.UNMAPPED
     else:
-        reason = Reason.UNCERTAIN if unsure else Reason.CATEGORY
+        reason = unsure or Reason.CATEGORY
     return Decision(
         expert=ranked[0].expert,
         ranked=tuple(ranked),
@@ -110,7 +110,7 @@ class PredictingRouter:
                 revision=self._revision,
                 category=found.category[row] if found.category else GENERAL,
                 uncertainty=float(found.uncertainty[row]),
-                unsure=not bool(found.evidence[row]),
+                unsure=None if found.evidence[row] else Reason.UNCERTAIN,
             )
             for row, each in enumerate(features)
         ]

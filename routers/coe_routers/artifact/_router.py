@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from coe.contracts import GENERAL, Ranked
 from coe.errors import ArtifactError
-from coe_routers.classifiers import Head, LinearHead, NeighbourHead, TrainedClassifier
+from coe_routers.classifiers import Abstention, Head, LinearHead, NeighbourHead, TrainedClassifier
 from coe_routers.features import BUCKETS, SCHEME, Encoder
 from coe_routers.store import Folder, read_folder, read_tensors, tensor_bytes, write_folder
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from coe.contracts import Embedder
 
 KIND = "router"
 MODEL = "model.safetensors"
+REGIONS = "regions"
+"""Name of the tensor that holds where training prompts lie."""
 Method = Literal["linear", "centroid", "knn"]
 """How a classifier was fitted. `linear` and `centroid` are both a layer of weights; `knn` keeps examples."""
 ExpertMap = Mapping[str, tuple[Ranked, ...]]
 """Category (or `general`) to its experts, best first."""
 FindEmbedder = Callable[[str, Mapping[str, Any]], "Embedder"]
 """Embedder plugin's name and settings to the embedder, as `coe.contracts.Build.embedder`."""
+
+_LIMITS = tuple(each.name for each in fields(Abstention))
 
 
 class _Strict(BaseModel):
@@ -60,6 +64,10 @@ class RouterFacts(_Strict):
     neighbours: int | None = Field(default=None, ge=1)
     temperature: float = Field(gt=0)
     uncertainty_limit: float = Field(ge=0, le=1)
+    coverage: float | None = Field(default=None, gt=0, lt=1)
+    set_mass: float | None = Field(default=None, ge=0, le=1)
+    set_limit: int | None = Field(default=None, ge=1)
+    distance_limit: float | None = Field(default=None, ge=0)
     features: FeatureFacts
     expert_map: dict[str, tuple[tuple[str, float | None], ...]] = {}
     facts: dict[str, Any] = {}
@@ -83,7 +91,7 @@ class RouterArtifact:
 
     Attributes:
         classifier: prompt to category.
-        uncertainty_limit: above this uncertainty a prompt is `general`.
+        abstention: when a prompt is `general`.
         embedder: what gives the dense features; None for n-grams alone.
         expert_map: empty until it was solved or written by hand.
         method: how the classifier was fitted.
@@ -91,7 +99,7 @@ class RouterArtifact:
     """
 
     classifier: TrainedClassifier
-    uncertainty_limit: float
+    abstention: Abstention
     embedder: EmbedderRef | None
     method: Method = "linear"
     expert_map: ExpertMap = field(default_factory=dict[str, tuple[Ranked, ...]])
@@ -117,7 +125,7 @@ def save_router(path: Path, router: RouterArtifact, files: Mapping[str, bytes] |
         columns=classifier.head.columns,
         neighbours=classifier.head.neighbours if isinstance(classifier.head, NeighbourHead) else None,
         temperature=classifier.temperature,
-        uncertainty_limit=router.uncertainty_limit,
+        **asdict(router.abstention),
         features=FeatureFacts(
             ngrams=None if encoder.idf is None else SCHEME,
             embedder=router.embedder and router.embedder.model_copy(update={"fingerprint": fingerprint}),
@@ -129,6 +137,8 @@ def save_router(path: Path, router: RouterArtifact, files: Mapping[str, bytes] |
     tensors: dict[str, NDArray[Any]] = dict(classifier.head.tensors())
     if encoder.idf is not None:
         tensors["idf"] = encoder.idf
+    if classifier.regions is not None:
+        tensors[REGIONS] = classifier.regions.astype(np.float16)
     content = {MODEL: tensor_bytes(tensors), **(files or {})}
     return write_folder(path, KIND, about.model_dump(mode="json"), content)
 
@@ -176,8 +186,10 @@ def load_router(path: Path, embedder: FindEmbedder) -> tuple[RouterArtifact, str
     encoder = Encoder(_idf(features, tensors, path), _embedder(features, embedder, path), features.tools)
     head = _head(about, tensors, encoder, path)
     router = RouterArtifact(
-        classifier=TrainedClassifier(encoder, head, about.categories, about.temperature),
-        uncertainty_limit=about.uncertainty_limit,
+        classifier=TrainedClassifier(
+            encoder, head, about.categories, about.temperature, _regions(about, tensors, encoder, path)
+        ),
+        abstention=Abstention(**{name: getattr(about, name) for name in _LIMITS}),
         embedder=about.features.embedder,
         method=about.classifier,
         expert_map={
@@ -240,6 +252,21 @@ def _embedder(features: FeatureFacts, find: FindEmbedder, path: Path) -> Embedde
             hint="Use the same embedder, or train again.",
         )
     return embedder
+
+
+def _regions(
+    about: RouterFacts, tensors: Mapping[str, NDArray[Any]], encoder: Encoder, path: Path
+) -> NDArray[np.float32] | None:
+    if REGIONS not in tensors:
+        if about.distance_limit is not None:
+            raise ArtifactError(f"{path / MODEL} lacks `{REGIONS}`, which `distance_limit` needs.")
+        return None
+    dim = encoder.embedder.dim if encoder.embedder else 0
+    if tensors[REGIONS].ndim != 2 or tensors[REGIONS].shape[1] != dim:
+        raise ArtifactError(
+            f"{path / MODEL}: `{REGIONS}` has shape {tensors[REGIONS].shape}, expected (any, {dim})."
+        )
+    return tensors[REGIONS].astype(np.float32)
 
 
 def _head(about: RouterFacts, tensors: Mapping[str, NDArray[Any]], encoder: Encoder, path: Path) -> Head:

@@ -45,12 +45,22 @@ class TrainedClassifier:
         head: gives logits.
         categories: names of the head's columns, without `general`.
         temperature: what logits are divided by, fitted on held-out prompts.
+        regions: float32[k, dim], unit norm, where the embeddings of training prompts lie; None without an
+            embedder.
     """
 
-    def __init__(self, encoder: Encoder, head: Head, categories: Sequence[str], temperature: float) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: Head,
+        categories: Sequence[str],
+        temperature: float,
+        regions: NDArray[np.float32] | None = None,
+    ) -> None:
         self.encoder = encoder
         self.head = head
         self.temperature = temperature
+        self.regions = regions
         self._categories = tuple(categories)
 
     @property
@@ -62,7 +72,10 @@ class TrainedClassifier:
         """Classify n prompts. A prompt in which nothing can be read has uncertainty 1."""
         encoded = self.encoder.encode(features)
         logits = self.head.logits(encoded)
-        return classification(logits, len(self._categories), self.temperature, evidence(encoded))
+        found = classification(logits, len(self._categories), self.temperature, evidence(encoded))
+        if encoded.dense is None or self.regions is None:
+            return found
+        return Classification(found.probabilities, found.uncertainty, distances(encoded.dense, self.regions))
 
 
 def evidence(encoded: Encoded) -> NDArray[np.bool_]:
@@ -73,3 +86,11 @@ def evidence(encoded: Encoded) -> NDArray[np.bool_]:
     if encoded.dense is not None and not found.all():
         found |= encoded.dense.any(axis=1)
     return found
+
+
+def distances(vectors: NDArray[np.float32], regions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosine distance of each vector to the nearest region, float32[n]; 0 for a vector of zeros.
+
+    Row by row, so that a batch gives bit by bit what single prompts give.
+    """
+    return np.array([1 - (regions @ row).max() if row.any() else 0 for row in vectors], np.float32)

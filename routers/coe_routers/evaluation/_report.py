@@ -65,7 +65,7 @@ def evaluate(path: Path, outcomes: Outcomes, find: FindEmbedder, *, seed: int) -
     outcomes = _aligned(outcomes, state)
     features = outcomes.features()
     found = artifact.classifier.classify(features)
-    uncertain = found.uncertainty > artifact.uncertainty_limit
+    uncertain = artifact.abstention.general(found)
     single = _single(state)
     chosen: dict[str, NDArray[np.int64]] = {
         "router": rule.choose(found.probabilities.astype(np.float64), uncertain),

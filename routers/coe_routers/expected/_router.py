@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from coe.contracts import GENERAL, Build, Decision, Features, Plugin, PoolView, Ranked, Router
+from coe.contracts import GENERAL, Build, Decision, Features, Plugin, PoolView, Ranked, Reason, Router
 from coe_routers.alternatives._decide import decide, revision_of
 from coe_routers.artifact import FindEmbedder, load_router
 from coe_routers.expected._saved import load_rule
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coe.contracts import Classifier
+    from coe_routers.classifiers import Abstention
 
 ALGORITHM = "expected/1"
 """Changes when the same artifact would decide differently."""
@@ -31,16 +32,14 @@ class ExpectedRouter:
     Args:
         classifier: prompt to category probabilities.
         rule: probabilities to expert; its rows are the classifier's categories and `general`.
-        uncertainty_limit: above it a prompt is `general`.
+        abstention: when a prompt is `general`.
         revision: hash of all three.
     """
 
-    def __init__(
-        self, classifier: Classifier, rule: Rule, *, uncertainty_limit: float, revision: str
-    ) -> None:
+    def __init__(self, classifier: Classifier, rule: Rule, *, abstention: Abstention, revision: str) -> None:
         self._classifier = classifier
         self._rule = rule
-        self._limit = uncertainty_limit
+        self._abstention = abstention
         self._revision = revision
 
     @property
@@ -63,16 +62,25 @@ class ExpectedRouter:
             return []
         found = self._classifier.classify(features)
         return [
-            self._decide(each, view, probabilities, uncertainty)
-            for each, probabilities, uncertainty in zip(
-                features, found.probabilities, found.uncertainty.tolist(), strict=True
+            self._decide(each, view, probabilities, uncertainty, unsure)
+            for each, probabilities, uncertainty, unsure in zip(
+                features,
+                found.probabilities,
+                found.uncertainty.tolist(),
+                self._abstention.reasons(found),
+                strict=True,
             )
         ]
 
     def _decide(
-        self, features: Features, view: PoolView, probabilities: NDArray[np.float32], uncertainty: float
+        self,
+        features: Features,
+        view: PoolView,
+        probabilities: NDArray[np.float32],
+        uncertainty: float,
+        unsure: Reason | None,
     ) -> Decision:
-        uncertain = uncertainty > self._limit
+        uncertain = unsure is not None
         # One row at a time: a matrix product of another shape may round differently.
         scores, worths = self._rule.scores(probabilities[None, :].astype(np.float64), np.array([uncertain]))
         order: list[int] = np.argsort(-worths[0], kind="stable").tolist()
@@ -87,7 +95,7 @@ class ExpectedRouter:
             category=GENERAL if uncertain else names[top[0]],
             probabilities=tuple((names[c], round(float(probabilities[c]), 4)) for c in top),
             uncertainty=uncertainty,
-            unsure=uncertain,
+            unsure=unsure,
         )
 
 
@@ -98,7 +106,7 @@ def load_expected(path: Path, find: FindEmbedder) -> ExpectedRouter:
     return ExpectedRouter(
         artifact.classifier,
         rule,
-        uncertainty_limit=artifact.uncertainty_limit,
+        abstention=artifact.abstention,
         revision=revision_of(ALGORITHM, revision),
     )
 

@@ -127,7 +127,7 @@ def train(
         categories=names,
         label=label,
         probabilities=held.probabilities,
-        uncertain=held.uncertainty > fitted.uncertainty_limit,
+        uncertain=held.general,
     )
     say("solving the map")
     choice = choose_map(found, seed=options.seed)
@@ -146,7 +146,7 @@ def train(
         out,
         RouterArtifact(
             classifier=fitted.classifier,
-            uncertainty_limit=fitted.uncertainty_limit,
+            abstention=fitted.abstention,
             embedder=options.embedder if embedder is not None else None,
             method=method,
             expert_map=map_of(choice.rule, names),

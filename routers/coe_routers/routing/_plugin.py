@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from coe.contracts import GENERAL, Build, ExpertName, Plugin, Ranked
 from coe.errors import ConfigError
 from coe_routers.artifact import ExpertMap, load_router
+from coe_routers.classifiers import Abstention
 from coe_routers.routing._agreement import Agreement
 from coe_routers.routing._two_step import TwoStepRouter
 
@@ -71,15 +73,21 @@ def create(name: str, settings: TwoStepSettings, build: Build) -> TwoStepRouter:
     expert_map = {**artifact.expert_map, **_configured(name, settings.map, categories)}
     for expert in sorted(settings.guarded):
         build.expert(expert)
-    limit = artifact.uncertainty_limit if settings.uncertainty_limit is None else settings.uncertainty_limit
+    abstention = _abstention(artifact.abstention, settings.uncertainty_limit)
     return TwoStepRouter(
         artifact.classifier,
         expert_map,
-        uncertainty_limit=limit,
+        abstention=abstention,
         awake_tolerance=settings.awake_tolerance,
-        revision=_revision(revision, expert_map, limit, settings),
+        revision=_revision(revision, expert_map, abstention, settings),
         agreement=Agreement(settings.guarded) if settings.guarded else None,
     )
+
+
+def _abstention(calibrated: Abstention, limit: float | None) -> Abstention:
+    if limit is None:
+        return calibrated
+    return Abstention(uncertainty_limit=1.0) if limit == 1 else replace(calibrated, uncertainty_limit=limit)
 
 
 def _configured(name: str, configured: Mapping[str, Iterable[str]], categories: Iterable[str]) -> ExpertMap:
@@ -95,12 +103,19 @@ def _configured(name: str, configured: Mapping[str, Iterable[str]], categories: 
     return {category: tuple(map(Ranked, experts)) for category, experts in configured.items()}
 
 
-def _revision(artifact: str, expert_map: ExpertMap, limit: float, settings: TwoStepSettings) -> str:
+def _revision(artifact: str, expert_map: ExpertMap, abstention: Abstention, settings: TwoStepSettings) -> str:
     plain = {
         category: [[ranked.expert, ranked.score] for ranked in experts]
         for category, experts in sorted(expert_map.items())
     }
-    facts = [ALGORITHM, artifact, plain, limit, settings.awake_tolerance, sorted(settings.guarded)]
+    facts = [
+        ALGORITHM,
+        artifact,
+        plain,
+        asdict(abstention),
+        settings.awake_tolerance,
+        sorted(settings.guarded),
+    ]
     told = json.dumps(facts, ensure_ascii=False)
     return hashlib.sha256(told.encode()).hexdigest()
 

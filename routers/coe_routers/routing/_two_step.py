@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from coe.contracts import Classifier
     from coe_routers.artifact import ExpertMap
+    from coe_routers.classifiers import Abstention
 
 _TOP_CATEGORIES = 5
 _CACHED_RANKINGS = 1024
@@ -30,7 +31,7 @@ class TwoStepRouter:
     Args:
         classifier: the first step.
         expert_map: the second step; may be empty, then the domains of the experts' cards decide.
-        uncertainty_limit: above it a prompt is `general`.
+        abstention: when a prompt is `general`.
         awake_tolerance: expected score that may be given up for an expert that is awake.
         revision: hash of all of these.
         agreement: what it takes to be sent to a guarded expert; None where none is guarded.
@@ -41,14 +42,14 @@ class TwoStepRouter:
         classifier: Classifier,
         expert_map: ExpertMap,
         *,
-        uncertainty_limit: float,
+        abstention: Abstention,
         awake_tolerance: float,
         revision: str,
         agreement: Agreement | None = None,
     ) -> None:
         self.classifier = classifier
         self._expert_map = expert_map
-        self._uncertainty_limit = uncertainty_limit
+        self._abstention = abstention
         self._awake_tolerance = awake_tolerance
         self._revision = revision
         self._agreement = agreement
@@ -75,32 +76,40 @@ class TwoStepRouter:
             return []
         found = self.classifier.classify(features)
         return [
-            self._decide(each, view, probabilities, uncertainty)
-            for each, probabilities, uncertainty in zip(
-                features, found.probabilities, found.uncertainty.tolist(), strict=True
+            self._decide(each, view, probabilities, uncertainty, unsure)
+            for each, probabilities, uncertainty, unsure in zip(
+                features,
+                found.probabilities,
+                found.uncertainty.tolist(),
+                self._abstention.reasons(found),
+                strict=True,
             )
         ]
 
     def _decide(
-        self, features: Features, view: PoolView, probabilities: NDArray[np.float32], uncertainty: float
+        self,
+        features: Features,
+        view: PoolView,
+        probabilities: NDArray[np.float32],
+        uncertainty: float,
+        unsure: Reason | None,
     ) -> Decision:
         top = _top(self.classifier.categories, probabilities)
-        uncertain = uncertainty > self._uncertainty_limit
-        category = GENERAL if uncertain else top[0][0]
+        category = GENERAL if unsure else top[0][0]
         ranking = self._ranking(category, view)
         if (
             self._agreement is not None
-            and not uncertain
+            and unsure is None
             and self._disputed(self._agreement, features, view, ranking)
         ):
-            uncertain, category = True, GENERAL
+            unsure, category = Reason.UNCERTAIN, GENERAL
             ranking = self._ranking(GENERAL, view)
         ranked, reason = ranking.ranked, ranking.reason
         if reason is not Reason.ONLY_ELIGIBLE:
             if (sticky := features.sticky_expert) is not None and sticky in view.experts:
                 ranked, reason = _first(sticky, ranked), Reason.SESSION
-            elif uncertain:
-                reason = Reason.UNCERTAIN
+            elif unsure is not None:
+                reason = unsure
         return Decision(
             expert=ranked[0].expert,
             ranked=ranked,

@@ -1,16 +1,21 @@
-"""Temperature and limit of uncertainty, both from predictions on prompts that were not trained on."""
+"""Temperature, prediction sets and limits, all from predictions on prompts that were not trained on."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe_routers.classifiers import softmax
+from coe_routers.classifiers import Abstention, mass_before, softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from coe.contracts import Classification
+
+_TAIL = 0.01
 _COLDEST, _HOTTEST = 0.01, 100.0
 
 
@@ -39,6 +44,62 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
         else:
             low = left
     return float(np.exp((low + high) / 2))
+
+
+def conformal_mass(probabilities: NDArray[np.float32], labels: NDArray[np.int64], coverage: float) -> float:
+    """The `set_mass` with which prediction sets hold the true category of at least `coverage` of prompts.
+
+    Split-conformal: for prompts exchangeable with these, whatever the classifier is worth, the coverage is at
+    least that on average. 1 when there are too few of them to promise anything less.
+
+    Args:
+        probabilities: float32[n, c] of held-out prompts.
+        labels: int64[n], the column of each.
+        coverage: 0..1.
+
+    Source: Vovk et al., Algorithmic Learning in a Random World; Romano et al., arXiv 2006.02544.
+    """
+    needed = np.sort(mass_before(probabilities)[np.arange(len(labels)), labels])
+    rank = math.ceil((len(labels) + 1) * coverage - 1e-9)
+    return float(needed[rank - 1]) if rank <= len(needed) else 1.0
+
+
+def calibrate(
+    found: Classification,
+    labels: NDArray[np.int64],
+    *,
+    keep: float,
+    coverage: float,
+    apart: NDArray[np.bool_],
+) -> Abstention:
+    """The rule that keeps the share `keep` of prompts that belong to a category.
+
+    Being far, and having too large a prediction set, take `_TAIL` of them each at most; the limit of
+    uncertainty the rest.
+
+    Args:
+        found: what is said of n held-out prompts that belong to a category.
+        labels: int64[n], the column of each.
+        keep: share.
+        coverage: of the prediction sets.
+        apart: bool[n], prompts that had no part in the regions that distances are to.
+    """
+    rule = Abstention(
+        uncertainty_limit=1.0,
+        coverage=coverage,
+        set_mass=conformal_mass(found.probabilities, labels, coverage),
+    )
+    most = int(np.quantile(rule.set_sizes(found.probabilities), 1 - _TAIL, method="higher"))
+    distance = None if found.distance is None else _high(found.distance[apart], 1 - _TAIL)
+    rule = replace(rule, set_limit=most, distance_limit=distance)
+    kept = ~rule.general(found)
+    share = min(1.0, keep * len(kept) / max(int(kept.sum()), 1))
+    return replace(rule, uncertainty_limit=uncertainty_limit(found.uncertainty[kept], share))
+
+
+def _high(values: NDArray[np.float32], share: float) -> float:
+    """What at most the rest of the values exceeds, to four decimals, rounded up."""
+    return math.ceil(float(np.quantile(values, share, method="higher")) * 1e4) / 1e4
 
 
 def uncertainty_limit(uncertainty: NDArray[np.float32], keep: float) -> float:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coe.contracts import GENERAL
+from coe.contracts import GENERAL, Classification
 from coe.errors import ConfigError
 from coe_routers._extras import library
 from coe_routers.artifact import Method
 from coe_routers.classifiers import (
+    Abstention,
     Head,
     LinearHead,
     NeighbourHead,
     TrainedClassifier,
     classification,
+    distances,
     evidence,
     quantise_rows,
 )
@@ -31,9 +33,10 @@ from coe_routers.features import (
     routing_text,
     weigh,
 )
-from coe_routers.training._calibration import fit_temperature, uncertainty_limit
+from coe_routers.training._calibration import calibrate, fit_temperature
 from coe_routers.training._correction import MOST_COLUMNS, Correction, fit_correction
 from coe_routers.training._folds import stratified_folds
+from coe_routers.training._regions import regions
 from coe_routers.training._separators import Separators
 
 if TYPE_CHECKING:
@@ -55,7 +58,8 @@ class FitOptions:
         strength: inverse regularisation of `linear`; more fits the training rows closer.
         balanced: weigh categories equally, however many rows they have.
         folds: out-of-fold predictions are made in this many parts.
-        keep: share of in-scope prompts that the limit of uncertainty keeps.
+        keep: share of in-scope prompts that are not sent to `general`.
+        coverage: share of in-scope prompts whose prediction set holds their category.
         correct: teach the head which categories it confuses, from its out-of-fold predictions. Not for
             `knn`, which has no weights to change.
         seed: of the folds and the solver.
@@ -67,6 +71,7 @@ class FitOptions:
     neighbours: int = 15
     folds: int = 3
     keep: float = 0.95
+    coverage: float = 0.9
     correct: bool = False
     seed: int = 0
 
@@ -79,11 +84,15 @@ class HeldOut:
         probabilities: float32[n, c].
         uncertainty: float32[n].
         labels: int64[n], column of each row; -1 for rows labelled `general`.
+        general: bool[n], which the rule sends to `general`.
+        set_sizes: int64[n], how many categories each prediction set holds.
     """
 
     probabilities: NDArray[np.float32]
     uncertainty: NDArray[np.float32]
     labels: NDArray[np.int64]
+    general: NDArray[np.bool_]
+    set_sizes: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,7 @@ class Fitted:
     """A calibrated classifier and how it did on held-out rows."""
 
     classifier: TrainedClassifier
-    uncertainty_limit: float
+    abstention: Abstention
     held_out: HeldOut
 
 
@@ -143,12 +152,36 @@ def fit_classifier(
         temperature = fit_temperature(logits, targets)
     found = classification(logits, len(categories), temperature, evidence(encoded))
     inside = targets < len(categories)
+    known = None
+    if encoded.dense is not None:
+        # Regions of one half of the folds; the other half tells how far prompts are that did not make them.
+        first = fold_of % 2 == 0
+        known = regions(encoded.dense[inside & first], options.seed)
+        found = replace(found, distance=distances(encoded.dense, known))
+    abstention = calibrate(
+        _rows(found, inside),
+        targets[inside],
+        keep=options.keep,
+        coverage=options.coverage,
+        apart=fold_of[inside] % 2 == 1,
+    )
     head = fit(np.arange(len(labels)), correction)
     return Fitted(
-        TrainedClassifier(encoder, head, categories, temperature),
-        uncertainty_limit(found.uncertainty[inside], options.keep),
-        HeldOut(found.probabilities, found.uncertainty, np.where(inside, targets, -1)),
+        TrainedClassifier(encoder, head, categories, temperature, known),
+        abstention,
+        HeldOut(
+            found.probabilities,
+            found.uncertainty,
+            np.where(inside, targets, -1),
+            abstention.general(found),
+            abstention.set_sizes(found.probabilities),
+        ),
     )
+
+
+def _rows(found: Classification, rows: NDArray[np.bool_]) -> Classification:
+    distance = None if found.distance is None else found.distance[rows]
+    return Classification(found.probabilities[rows], found.uncertainty[rows], distance)
 
 
 def _categories(labels: Sequence[str], folds: int) -> tuple[str, ...]:

@@ -83,9 +83,7 @@ def two_step(tmp_path_factory: pytest.TempPathFactory, outcomes: Outcomes, embed
     labels = [outcomes.categories[index] for index in outcomes.category]
     fitted = fit_classifier(outcomes.features(), labels, embedder=embedder)
     path = tmp_path_factory.mktemp("trained") / "router"
-    artifact = RouterArtifact(
-        classifier=fitted.classifier, uncertainty_limit=fitted.uncertainty_limit, embedder=STATIC
-    )
+    artifact = RouterArtifact(classifier=fitted.classifier, abstention=fitted.abstention, embedder=STATIC)
     save_router(path, artifact)
     return path
 

@@ -16,6 +16,7 @@ from coe_routers.artifact import (
     save_expert_map,
     save_router,
 )
+from coe_routers.classifiers import Abstention
 from coe_routers.features import StaticEmbedder
 from coe_routers.store import tensor_bytes
 from coe_routers.training import FitOptions, Fitted, fit_classifier
@@ -26,7 +27,7 @@ PROMPTS = [Features(text=text) for text in ("roast garlic in a pan", "the team l
 def artifact(fitted: Fitted) -> RouterArtifact:
     return RouterArtifact(
         classifier=fitted.classifier,
-        uncertainty_limit=fitted.uncertainty_limit,
+        abstention=fitted.abstention,
         embedder=EmbedderRef(kind="static"),
         expert_map={"sport": (Ranked("a", 0.5), Ranked("b"))},
         facts={"seed": 0},
@@ -50,7 +51,7 @@ def test_a_saved_router_classifies_as_before(saved: Path, fitted: Fitted) -> Non
     np.testing.assert_array_equal(before.probabilities, after.probabilities)
     np.testing.assert_array_equal(before.uncertainty, after.uncertainty)
     assert loaded.expert_map == artifact(fitted).expert_map
-    assert loaded.uncertainty_limit == fitted.uncertainty_limit
+    assert loaded.abstention == fitted.abstention
     assert loaded.facts == {"seed": 0}
     assert len(revision) == 64
 
@@ -153,7 +154,10 @@ def test_a_classifier_of_neighbours_is_saved_and_loaded(tmp_path: Path, embedder
         options=FitOptions(method="knn"),
     )
     router = RouterArtifact(
-        classifier=fitted.classifier, uncertainty_limit=0.5, embedder=EmbedderRef(kind="static"), method="knn"
+        classifier=fitted.classifier,
+        abstention=Abstention(uncertainty_limit=0.5),
+        embedder=EmbedderRef(kind="static"),
+        method="knn",
     )
     save_router(tmp_path / "knn", router)
     loaded, _ = load_router(tmp_path / "knn", static)

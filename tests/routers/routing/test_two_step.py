@@ -111,7 +111,7 @@ def test_an_artifact_brings_its_own_map_and_the_configuration_overrides_it(
 ) -> None:
     saved = RouterArtifact(
         classifier=fitted.classifier,
-        uncertainty_limit=fitted.uncertainty_limit,
+        abstention=fitted.abstention,
         embedder=EmbedderRef(kind="static"),
         expert_map={"cooking": (Ranked("poet", 0.9), Ranked("coder", 0.5)), "sport": (Ranked("coder", 0.7),)},
     )

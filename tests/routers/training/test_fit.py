@@ -95,7 +95,7 @@ def test_held_out_predictions_cover_every_row_and_set_the_limit(fitted: Fitted) 
     inside = held_out.labels >= 0
     assert held_out.probabilities.shape == (160, 3)
     assert inside.sum() == 120
-    kept = (held_out.uncertainty[inside] <= fitted.uncertainty_limit).mean()
+    kept = (~held_out.general[inside]).mean()
     assert kept == pytest.approx(0.95, abs=0.01)
 
 
@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_classifier(embedder: StaticEmbedder) -> No
     for name, tensor in first.classifier.head.tensors().items():
         np.testing.assert_array_equal(tensor, again.classifier.head.tensors()[name])
     assert first.classifier.temperature == again.classifier.temperature
-    assert first.uncertainty_limit == again.uncertainty_limit
+    assert first.abstention == again.abstention
 
 
 def test_offered_tools_tell_apart_what_the_text_does_not() -> None:
