@@ -72,7 +72,9 @@ def test_where_nothing_is_to_be_gained_the_best_single_expert_answers(seed: int)
 def test_luck_is_not_taken_for_skill() -> None:
     """Experts that are all alike: whatever is chosen must promise no gain."""
     gains = [choose_map(recorded(ALIKE, 300, seed=seed), seed=seed) for seed in range(6)]
-    assert sum(choice.fell_back for choice in gains) >= 3
+    # Where nothing is lost by it, cheaper experts may answer.
+    assert sum(choice.fell_back or "at a lower cost" in choice.verdict for choice in gains) >= 4
+    assert not any(choice.verdict.startswith("Routing beats") for choice in gains)
     assert all(choice.gain_ci95[0] < 0.05 for choice in gains)
 
 
