@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from coe.contracts import ToolFact
 
@@ -30,9 +31,9 @@ def tool_words(text: str, tools: Sequence[ToolFact]) -> str:
     if not tools:
         return ""
     said = _stems(text)
-    names = [_HUMP.sub(r"\1 \2", tool.name) for tool in tools]
-    named = max(_overlap(said, name) for name in names)
-    told = max(_overlap(said, f"{name} {tool.description}") for name, tool in zip(names, tools, strict=True))
+    read = [_read(tool) for tool in tools]
+    named = max(_overlap(said, name) for name, _ in read)
+    told = max(_overlap(said, both) for _, both in read)
     words = [f"offers{_LETTERS[min(len(tools), _MOST) - 1] * 3}"]
     for kind, fit, steps in (("named", named, _NAMED), ("told", told, _TOLD)):
         words += [
@@ -42,11 +43,18 @@ def tool_words(text: str, tools: Sequence[ToolFact]) -> str:
     return " ".join(words)
 
 
-def _stems(text: str) -> set[str]:
+# Callers offer the same tools with every request.
+@lru_cache(maxsize=512)
+def _read(tool: ToolFact) -> tuple[frozenset[str], frozenset[str]]:
+    """Stems of the tool's name, and of its name and description."""
+    name = _HUMP.sub(r"\1 \2", tool.name)
+    return _stems(name), _stems(f"{name} {tool.description}")
+
+
+def _stems(text: str) -> frozenset[str]:
     found: list[str] = _WORD.findall(text.replace("_", " ").lower())
-    return {word[:_STEM] for word in found}
+    return frozenset(word[:_STEM] for word in found)
 
 
-def _overlap(said: set[str], tool: str) -> float:
-    words = _stems(tool)
+def _overlap(said: frozenset[str], words: frozenset[str]) -> float:
     return len(said & words) / len(words) if words else 0.0
