@@ -32,7 +32,7 @@ from redis import Redis as RedisClient
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.table import Table
-from served import Redis, Served, children, peak_mb
+from served import Redis, Served, peak_mb
 
 from coe.testing import Fault
 
@@ -300,7 +300,7 @@ async def sigkill_of_workers(scene: Scene) -> None:
     async def kill() -> None:
         for _ in range(3):
             await asyncio.sleep(1.0)
-            os.kill(max(children(scene.served.process.pid)), signal.SIGKILL)
+            os.kill(max(scene.served.pids[1:]), signal.SIGKILL)
             await asyncio.sleep(4.0)
         await asyncio.sleep(3600)
 

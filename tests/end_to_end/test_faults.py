@@ -30,5 +30,5 @@ def test_all_upstream_faults_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_row_of_the_scorecard(tmp_path: Path) -> None:
     rows = scored(tmp_path / "score.json", timeout_s=1800)
-    assert len(rows) == 39
+    assert len(rows) == 38
     assert all(row["requests"] for row in rows)
