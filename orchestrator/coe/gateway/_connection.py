@@ -88,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._url = b""
         self._head_bytes = self._partial_bytes = self._discarded = 0
+        self._unparsed = 0
         self._reading = True
         self.write_paused = False
         self._writable: asyncio.Future[None] | None = None
@@ -109,17 +110,17 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
+        if self._unparsed:
+            self._feed_unparsed(data)
+            return
         if self._idle:
             self._idle = False
             self._began = self._callers.now
             self._head_bytes = 0
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # We speak nothing else. The request is answered as it is, and what may follow it is not read.
-            if self._exchange is not None:
-                self._exchange.keep_alive = False
-            self._pause_reading()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._no_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             if max(self._head_bytes, len(self._url)) > MAX_HEAD_BYTES:
                 self._refuse_head()
@@ -131,6 +132,31 @@ class Connection(asyncio.Protocol):
                 self._partial_bytes += len(data)
                 if self._partial_bytes > MAX_HEAD_BYTES:
                     self._refuse_head()
+
+    def _no_upgrade(self, rest: bytes) -> None:
+        """The caller would rather speak another protocol. We do not; the request is answered as it is.
+
+        The parser ends with the head then, so the body is taken here, and what may follow is not read.
+        """
+        exchange = self._exchange
+        if exchange is None:
+            return
+        exchange.keep_alive = False
+        self._unparsed = int(self._headers.get(b"content-length", b"0"))
+        if self._unparsed:
+            exchange.whole = False
+            self._began = self._callers.now
+            self._feed_unparsed(rest)
+        else:
+            self._pause_reading()
+
+    def _feed_unparsed(self, data: bytes) -> None:
+        piece = data[: self._unparsed]
+        self._unparsed -= len(piece)
+        self.on_body(piece)
+        if not self._unparsed:
+            self.on_message_complete()
+            self._pause_reading()
 
     def pause_writing(self) -> None:
         self.write_paused = True
