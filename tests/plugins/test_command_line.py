@@ -51,6 +51,7 @@ def test_doctor_says_which_are_broken_and_why(config: Path) -> None:
     }
     assert {name for name, status in found.items() if status == "loaded"} == {
         "shout",
+        "critic",
         "first",
         "letters",
         "dict",

@@ -27,6 +27,7 @@ def test_metadata_names_one_plugin_of_each_kind() -> None:
     }
     assert ours == {
         ("coe.experts", "shout"),
+        ("coe.experts", "critic"),
         ("coe.experts", "broken"),
         ("coe.experts", "absent"),
         ("coe.experts", "quits"),
@@ -81,6 +82,7 @@ def test_broken_plugins_leave_the_good_ones_alone() -> None:
     status = {each.name: each.status for each in found}
     assert status == {
         "shout": "loaded",
+        "critic": "loaded",
         "broken": "broken",
         "absent": "broken",
         "quits": "broken",

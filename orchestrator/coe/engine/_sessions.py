@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -37,8 +36,7 @@ class SessionKey(NamedTuple):
     begins: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     expert: str
     expires_at: float
     trusted_until: float
@@ -115,10 +113,11 @@ class Sessions:
     async def keep(self, key: SessionKey, expert: str) -> None:
         """The session is with this expert now. Does not wait."""
         entry, now = self._known.get(key.digest), self._clock()
+        if entry is not None and entry.expert == expert and now < entry.trusted_until:
+            self._known.move_to_end(key.digest)
+            return  # said a moment ago
         self._put(key.digest, expert, now)
-        if self._shared is None:
-            return
-        if entry is None or entry.expert != expert or entry.trusted_until <= now:
+        if self._shared is not None:
             decision = Decision(expert=expert, ranked=(Ranked(expert),), reason=Reason.SESSION)
             try:
                 await self._shared.set(key.digest, decision, self._ttl_s)
@@ -126,7 +125,7 @@ class Sessions:
                 return
 
     def _put(self, digest: bytes, expert: str, now: float) -> None:
-        self._known[digest] = _Entry(expert, now + self._ttl_s, now + TRUST_S)
+        self._known[digest] = _Entry(expert, now + self._ttl_s, now + min(TRUST_S, self._ttl_s / 2))
         self._known.move_to_end(digest)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
@@ -165,5 +164,5 @@ def switch_of(left: str, features: Features, view: PoolView, fit: PoolView, know
 
 
 def _digest(kind: bytes, *parts: str) -> bytes:
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    text = "\0".join([*parts, *[str(len(part)) for part in parts]])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES, person=kind).digest()

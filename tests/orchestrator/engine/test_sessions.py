@@ -91,6 +91,11 @@ def test_sessions_end_and_the_oldest_go_first() -> None:
         for key in (a, b, a, c):
             await sessions.keep(key, "e")
         assert [await sessions.expert(key) for key in (a, b, c)] == ["e", None, "e"]
+        for _ in range(4):  # each request puts the end off
+            clock.advance(51)
+            await sessions.keep(a, "e")
+        assert await sessions.expert(a) == "e"
+        assert await sessions.expert(c) is None
         clock.advance(100)
         assert await sessions.expert(a) is None
 
