@@ -155,38 +155,40 @@ class AdapterSlots:
 
     def forget(self) -> None:
         """The server is another one: nothing is loaded."""
-        self._users.clear()
+        self._users = {}  # who uses the old server's keeps counting there
 
     @asynccontextmanager
     async def use(self, name: str, path: Path) -> AsyncGenerator[None, None]:
         """Within it the adapter is loaded. Waits while every slot is in use. Raises what `load` raises."""
         self._demand.note(name, self._clock())
-        await self._take(name, path)
+        users = await self._take(name, path)
         try:
             yield
         finally:
-            if name in self._users and self._users[name] > 0:
-                self._users[name] -= 1
+            users[name] -= 1
             async with self._changed:
                 self._changed.notify_all()
 
-    async def _take(self, name: str, path: Path) -> None:
+    async def _take(self, name: str, path: Path) -> dict[str, int]:
+        """Load it if need be and count one user; the counts in which it was counted."""
         if name in self._users:
             self._users[name] += 1
-            return
+            return self._users
         self._queue.append(name)
         try:
             async with self._changed:
                 await self._changed.wait_for(lambda: name in self._users or self._room() is not None)
                 # One at a time loads and unloads; whoever waited for the same adapter finds it loaded.
-                if name not in self._users:
+                users = self._users
+                if name not in users:
                     for victim in self._room() or ():
+                        del users[victim]  # first: nobody may take it while it goes
                         await self._unload(victim)
-                        del self._users[victim]
                     await self._load(name, path)
-                    self._users[name] = 0
-                self._users[name] += 1
+                    users[name] = 0
+                users[name] += 1
                 self._changed.notify_all()
+                return users
         finally:
             self._queue.remove(name)
 
