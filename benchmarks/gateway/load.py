@@ -1,6 +1,7 @@
 """A closed-loop load generator: N connections, each asks again as soon as it has its answer.
 
-Prints one JSON line: requests, seconds, failures, latency and time to first byte (p50, p99, in ms).
+Prints one JSON line: requests, seconds, failures, latency and time to the first byte, or event of a stream (p50 and
+p99, in ms).
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
-        self.first = self.first or now
         self.buffer += data
+        # Of a stream the first event counts: a head alone tells nobody anything.
+        if not self.first and (not self.load.streamed or b"data:" in self.buffer):
+            self.first = now
         if self.length < 0:
             end = self.buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -78,8 +81,11 @@ class Load:
             "messages": [{"role": "user", "content": "NONCE " + " ".join(WORDS[:230])}],
             "max_tokens": 64,
         }
-        if options.stream:
+        if options.stream or options.paced:
             body["stream"] = True
+        if options.paced:
+            body["user"] = "paced"
+        self.streamed = "stream" in body
         self.body = json.dumps(body).replace('": ', '":').encode()
         self.fixed = self.encode(b"0" * 16)
 
@@ -124,6 +130,7 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--requests", type=int, default=0)
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--paced", action="store_true", help="a stream whose events come one by one")
     parser.add_argument(
         "--unique", action="store_true", help="another prompt each time: no decision is cached"
     )

@@ -109,6 +109,7 @@ class Case:
     connections: int
     stream: bool = False
     unique: bool = False
+    paced: bool = False
 
 
 CASES = [
@@ -118,13 +119,14 @@ CASES = [
     Case("fresh decision, 16 conns", 16, unique=True),
     Case("stream of 64, 1 conn", 1, stream=True),
     Case("stream of 64, 16 conns", 16, stream=True),
+    Case("paced stream, 4 conns", 4, stream=True, paced=True),
 ]
 
 
 def measure(target: Target, case: Case, seconds: float) -> dict[str, float]:
     command = [sys.executable, str(HERE / "load.py"), "--port", str(target.port), "--seconds", str(seconds)]
     command += ["--connections", str(case.connections)]
-    command += ["--stream"] * case.stream + ["--unique"] * case.unique
+    command += ["--stream"] * case.stream + ["--unique"] * case.unique + ["--paced"] * case.paced
     assert target.process is not None
     before = cpu_s(target.process.pid)
     result = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
@@ -183,22 +185,42 @@ def main() -> None:
 def report(
     results: dict[str, dict[str, list[dict[str, float]]]], targets: list[Target], memory: dict[str, float]
 ) -> None:
-    table = Table("case", "target", "CPU µs/request", "spread", "added p50 ms", "req/s", title="Gateway cost")
+    columns = (
+        "case",
+        "target",
+        "CPU µs/request",
+        "spread",
+        "coe's is × this",
+        "added p50 ms",
+        "added 1st event ms",
+    )
+    table = Table(*columns, "req/s", title="Gateway cost")
     for case, by_target in results.items():
-        direct = [each["p50_ms"] for each in by_target["direct"]]
         for name, rounds in by_target.items():
             cpu = [each["cpu_us"] for each in rounds]
-            added = [each["p50_ms"] - base for each, base in zip(rounds, direct, strict=True)]
+            ratios = [
+                ours["cpu_us"] / each["cpu_us"] for ours, each in zip(by_target["coe"], rounds, strict=True)
+            ]
+            added = {
+                key: statistics.median(
+                    each[key] - base[key] for each, base in zip(rounds, by_target["direct"], strict=True)
+                )
+                for key in ("p50_ms", "first_byte_p50_ms")
+            }
             table.add_row(
                 case,
                 name,
                 f"{statistics.median(cpu):.0f}",
                 f"{min(cpu):.0f}–{max(cpu):.0f}",
-                "" if name == "direct" else f"{statistics.median(added):.2f}",
+                ""
+                if name == "coe"
+                else f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})",
+                "" if name == "direct" else f"{added['p50_ms']:.2f}",
+                "" if name == "direct" else f"{added['first_byte_p50_ms']:.2f}",
                 f"{statistics.median(each['rps'] for each in rounds):.0f}",
             )
         table.add_section()
-    console = Console()
+    console = Console(width=140)
     console.print(table)
     start = Table("target", "first 200 after s", "CPU s to it", "memory MB (Pss)")
     for target in targets:

@@ -1,6 +1,6 @@
 """A fake upstream that costs as little as Python can: fixed bytes for every chat completion.
 
-python benchmarks/gateway/upstream.py --port 9000 [--chunks 64] [--pace-ms 0]
+python benchmarks/gateway/upstream.py --port 9000 [--chunks 64]
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import cast
 import uvloop
 
 HEAD_END = b"\r\n\r\n"
+PACE_S = 0.002
+"""Between the events of a stream for the user `paced`."""
 
 
 def completion(tokens: int) -> bytes:
@@ -61,7 +63,6 @@ class Upstream(asyncio.Protocol):
 
     whole: bytes
     pieces: list[bytes]
-    pace_s: float
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -80,7 +81,7 @@ class Upstream(asyncio.Protocol):
             return
         self.buffer = body[length:]
         if b'"stream":true' in body or b'"stream": true' in body:
-            if self.pace_s:
+            if b'"user":"paced"' in body:
                 asyncio.get_running_loop().create_task(self.paced())
             else:
                 # One write per event, as an engine would: the gateway sees them as the socket joins them.
@@ -92,18 +93,16 @@ class Upstream(asyncio.Protocol):
     async def paced(self) -> None:
         for piece in self.pieces:
             self.transport.write(piece)
-            await asyncio.sleep(self.pace_s)
+            await asyncio.sleep(PACE_S)
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--chunks", type=int, default=64)
-    parser.add_argument("--pace-ms", type=float, default=0)
     options = parser.parse_args()
     Upstream.whole = completion(64)
     Upstream.pieces = stream(options.chunks)
-    Upstream.pace_s = options.pace_ms / 1000
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Upstream, "127.0.0.1", options.port, backlog=1024)
     await server.serve_forever()
