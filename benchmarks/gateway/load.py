@@ -1,7 +1,7 @@
 """A closed-loop load generator: N connections, each asks again as soon as it has its answer.
 
-Prints one JSON line: requests, seconds, failures, latency and time to the first byte, or event of a stream (p50 and
-p99, in ms).
+Prints one JSON line: requests, seconds, failures, latency, and time to the first byte or to the first event
+of a stream (p50 and p99, in ms).
 """
 
 from __future__ import annotations
