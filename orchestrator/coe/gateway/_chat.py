@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -13,6 +12,7 @@ import msgspec
 
 from coe.config import ServerConfig
 from coe.contracts import Context
+from coe.deadlines import Deadlines, Limit
 from coe.engine import Engine, Served, Work, coe_object, explanation
 from coe.errors import CoeError, ExpertProtocolError, ExpertTimeout, InvalidRequest
 from coe.gateway._asgi import (
@@ -104,6 +104,7 @@ class ChatHandler:
         self._new_id = new_id
         self._journal = journal
         self._tenants = tenants
+        self._deadlines = Deadlines()
         self._tracing = tracing
 
     async def complete(self, scope: Scope, receive: Receive, send: Send) -> int:
@@ -211,7 +212,7 @@ class ChatHandler:
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)
-            async with asyncio.timeout(max(context.remaining_s(), 0)):
+            with Limit(self._deadlines, context.remaining_s()):
                 await send({"type": "http.response.body", "body": first, "more_body": True})
                 note.first_byte()
                 count, size = 1, len(first)
