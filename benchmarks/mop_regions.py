@@ -2,8 +2,8 @@
 
     python benchmarks/mop_regions.py [--mixtures 20] [--folds 3]
 
-1. Region recovery: six tasks of mop_tasks shuffled together, 60 examples each; purity of 40 held-back inputs per task,
-   with the number of regions chosen automatically, for each part of the feature space alone and for fixed numbers.
+1. Region recovery: six tasks of mop_tasks shuffled together, 60 examples each; purity of 40 held-back inputs
+   per task, the number of regions chosen automatically; parts of the feature space alone; fixed numbers.
 2. Choosing a prompt per region: bbh_prompts, direct or chain of thought, against the better single prompt.
 
 Data: the folder named by COE_DATA, else ../shared/data. One process, no network.

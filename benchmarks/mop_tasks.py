@@ -2,8 +2,8 @@
 
     python benchmarks/mop_tasks.py --base smollm --out FOLDER [--config coe.yaml] [--tasks 22] [--budget 70]
 
-For each task: `--examples` examples to build from, `--test` other ones to judge by, one seed. Prints a table with
-intervals, the mean over tasks, and the share of tasks that the mixture wins. Resumable: calls are kept in FOLDER.
+For each task: `--examples` examples to build from, `--test` other ones to judge by, one seed. Prints the mean
+over tasks with intervals, and the share of tasks that the mixture wins. Resumable: calls are kept in FOLDER.
 Data: the folder named by COE_DATA, else ../shared/data.
 """
 
@@ -121,7 +121,7 @@ async def main() -> None:
 
 
 def show(results: dict[str, Policies]) -> None:
-    """The mean over tasks of each policy, the mixture's lead with a bootstrap over tasks, and its win rate."""
+    """Print each policy's mean over tasks, the mixture's lead with a bootstrap over tasks, its win rate."""
     names = list(next(iter(results.values())).scores)
     means = {name: np.array([each.scores[name].mean() for each in results.values()]) for name in names}
     rng = np.random.default_rng(0)

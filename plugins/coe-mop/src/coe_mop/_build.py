@@ -155,7 +155,8 @@ async def build(
     count = min(settings.demos, len(pool))
     spread = spread_out(pool_points, np.arange(len(pool)), count, rng) if count else []
     central = shown([pool[at] for at in spread])
-    drawn = shown([pool[at] for at in rng.permutation(len(pool))[:count].tolist()])
+    mixed: list[int] = rng.permutation(len(pool))[:count].tolist()
+    drawn = shown([pool[at] for at in mixed])
     baselines = {
         "no demos": Prompt(),
         "random demos": Prompt("", drawn),

@@ -6,7 +6,7 @@ import importlib
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from coe.errors import ConfigError, DataError, PluginError
 
@@ -95,7 +95,8 @@ def find_metric(name: str) -> Metric:
         raise ConfigError(f"The metric `{name}` cannot be imported: {error}.") from error
     if not callable(found):
         raise ConfigError(f"The metric `{name}` is {type(found).__name__}, not a function.")
-    return lambda answer, right: float(found(answer, right))  # pyright: ignore[reportUnknownArgumentType]
+    function: Callable[[str, str], float] = cast("Any", found)
+    return lambda answer, right: float(function(answer, right))
 
 
 def score(metric: Metric, answer: str, outputs: Sequence[str]) -> float:

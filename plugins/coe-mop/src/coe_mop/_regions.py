@@ -21,7 +21,7 @@ PENALTY_EXAMPLES = 7.2
 penalty of 0.02 of the whole scatter; fewer examples carry fewer regions, more carry more."""
 MOST_REGIONS = 64
 _SAMPLE = 3000
-_WORD: re.Pattern[str] = re.compile(r"[^\W_]{2,}|[^\w\s]")
+_WORD = re.compile(r"[^\W_]{2,}|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,10 @@ def telling_terms(
 ) -> list[tuple[str, ...]]:
     """Words and signs that are common in a region and rare elsewhere, most telling first."""
     sizes = [max(int((labels == region).sum()), 1) for region in range(k)]
-    inside: list[Counter[str]] = [Counter() for _ in range(k)]
-    for text, region in zip(texts, labels.tolist(), strict=True):
-        inside[region].update(set(_WORD.findall(text.lower())))
+    inside: list[Counter[str]] = [Counter[str]() for _ in range(k)]
+    for text, region in zip(texts, labels, strict=True):
+        words: set[str] = set(_WORD.findall(text.lower()))
+        inside[int(region)].update(words)
     total: Counter[str] = Counter()
     for each in inside:
         total.update(each)
@@ -175,7 +176,8 @@ def pick_demos(
         rest = np.setdiff1d(everything, own)
         chosen += pick_near(points, centre, rest, count - len(chosen)) if len(rest) else []
         distances = squared_distances(points[chosen], centre[None, :])[:, 0]
-        shown.append(tuple(chosen[at] for at in np.argsort(-distances, kind="stable").tolist()))
+        farthest_first: list[int] = np.argsort(-distances, kind="stable").tolist()
+        shown.append(tuple(chosen[at] for at in farthest_first))
     return shown
 
 

@@ -120,8 +120,9 @@ class Searcher:
         if search == "independent":
             chosen = _own_best(tried, screened, proposed, about, chosen)
         overall = int(choose_per_region(scores, np.zeros(len(scores), np.int64), 1, cost=lengths)[0])
+        picked: list[int] = chosen.tolist()
         return Found(
-            instructions=tuple(tried[each] for each in chosen.tolist()),
+            instructions=tuple(tried[each] for each in picked),
             scores=tuple(scores[where == region, chosen[region]] for region in range(k)),
             single=tried[overall],
             tried=tried,
