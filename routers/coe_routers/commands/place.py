@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -45,16 +46,29 @@ def command(
         else:
             console().print(f"{expert} is out of the map.")
         return
+    place_unmeasured(router, expert, examples, description, first_in or [], as_json=as_json)
+
+
+def place_unmeasured(
+    router: Path,
+    expert: str,
+    examples: Path | None,
+    description: str,
+    first_in: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    """Place an expert by its texts and say where it stands, and that it is unmeasured."""
     texts = [] if examples is None else [row.prompt for row in read_prompts(examples)]
     found = place(router, find_embedder, expert=expert, examples=texts, description=description)
-    revision = add_unmeasured(router, found, first_in=first_in or [])
+    revision = add_unmeasured(router, found, first_in=first_in)
     if as_json:
         print_json(
             {
                 "expert": expert,
                 "source": found.source,
                 "unmeasured": True,
-                "first_in": sorted(first_in or []),
+                "first_in": sorted(first_in),
                 "affinity": {name: found.affinity[name] for name in found.categories},
                 "revision": revision,
             }

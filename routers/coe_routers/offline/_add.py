@@ -17,6 +17,7 @@ from coe_routers.mapping import Budget, Choice, choose_map, cost_of
 from coe_routers.offline._optimize import choice_facts
 from coe_routers.offline._state import read_state, state_files
 from coe_routers.outcomes import Outcomes, by_expert, cost_usd
+from coe_routers.placement import carried_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ def add_experts(path: Path, outcomes: Outcomes, cards: Mapping[str, Card], *, se
     """Give a trained router the scores of further experts and solve its map again.
 
     The classifier is untouched. An expert need not be scored everywhere: it can only win categories in which
-    it was tried.
+    it was tried. One that was placed without scores counts as measured from now on, others stay unmeasured.
 
     Args:
         path: folder that `coe train` wrote.
@@ -105,10 +106,11 @@ def add_experts(path: Path, outcomes: Outcomes, cards: Mapping[str, Card], *, se
     limits = about.facts.get("budget", {})
     choice = choose_map(evidence, Budget(**limits), seed=seed)
     state = replace(state, evidence=evidence, cards={**state.cards, **cards})
+    expert_map, waiting = carried_over(path, map_of(choice.rule, about.categories), measured=outcomes.experts)
     revision = save_expert_map(
         path,
-        map_of(choice.rule, about.categories),
-        facts={**rule_facts(choice.rule), **choice_facts(choice, limits)},
+        expert_map,
+        facts={**rule_facts(choice.rule), **choice_facts(choice, limits), **waiting},
         files={**rule_files(choice.rule), **state_files(state)},
     )
     return Added(

@@ -23,6 +23,7 @@ from coe_routers.mapping import (
     stability,
 )
 from coe_routers.offline._state import read_state
+from coe_routers.placement import carried_over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +83,11 @@ def optimize(path: Path, budget: Budget, *, seed: int, resamples: int = 100, sav
     )
     if not save:
         return analysed
+    expert_map, waiting = carried_over(path, map_of(choice.rule, about.categories))
     revision = save_expert_map(
         path,
-        map_of(choice.rule, about.categories),
-        facts={**rule_facts(choice.rule), **choice_facts(choice, budget.limits())},
+        expert_map,
+        facts={**rule_facts(choice.rule), **choice_facts(choice, budget.limits()), **waiting},
         files=rule_files(choice.rule),
     )
     return Optimized(

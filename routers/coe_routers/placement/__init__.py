@@ -1,6 +1,5 @@
-"""New experts in a trained router without training again: with scores, or unmeasured until there are some.
+"""New experts in a trained router, unmeasured until they have scores.
 
-add_scores(path, outcomes, cards, seed=0)                     scores exist: joined, the map solved again
 placement = place(path, find, expert="new", examples=[...])   none yet: which categories it resembles
 add_unmeasured(path, placement)                               marked, behind every measured expert
 """
@@ -9,6 +8,7 @@ from coe_routers.placement._affinity import Placement, affinities, place
 from coe_routers.placement._unmeasured import (
     Entry,
     add_unmeasured,
+    carried_over,
     keep_unmeasured,
     remove_unmeasured,
     unmeasured,
@@ -19,6 +19,7 @@ __all__ = [
     "Placement",
     "add_unmeasured",
     "affinities",
+    "carried_over",
     "keep_unmeasured",
     "place",
     "remove_unmeasured",

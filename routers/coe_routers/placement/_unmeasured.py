@@ -85,10 +85,7 @@ def remove_unmeasured(path: Path, expert: str) -> str:
 
 
 def keep_unmeasured(expert_map: ExpertMap, entries: Mapping[str, Entry]) -> dict[str, tuple[Ranked, ...]]:
-    """A map of measured experts with the unmeasured ones where they belong.
-
-    For whoever solves a map anew: the entries survive in the facts, and this puts them back.
-    """
+    """A map of measured experts with the unmeasured ones where they belong."""
     made: dict[str, tuple[Ranked, ...]] = {}
     for category, experts in expert_map.items():
         measured = tuple(ranked for ranked in experts if ranked.expert not in entries)
@@ -97,6 +94,24 @@ def keep_unmeasured(expert_map: ExpertMap, entries: Mapping[str, Entry]) -> dict
         behind = tuple(Ranked(name) for name in by_affinity if category not in entries[name].first_in)
         made[category] = (*first, *measured, *behind)
     return made
+
+
+def carried_over(
+    path: Path, expert_map: ExpertMap, *, measured: Collection[str] = ()
+) -> tuple[dict[str, tuple[Ranked, ...]], dict[str, Any]]:
+    """A newly solved map with the unmeasured experts of a router's folder, and the facts that mark them.
+
+    Args:
+        path: the folder, as it was before.
+        expert_map: the measured experts, solved anew.
+        measured: experts that have scores from now on; their entries end.
+
+    Raises:
+        ArtifactError: no router there.
+    """
+    entries = {name: entry for name, entry in unmeasured(path).items() if name not in measured}
+    facts = {name: entry.model_dump(mode="json") for name, entry in sorted(entries.items())}
+    return keep_unmeasured(expert_map, entries), {FACT: facts}
 
 
 def _save(path: Path, about: RouterFacts, entries: Mapping[str, Entry]) -> str:

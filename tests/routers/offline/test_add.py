@@ -9,6 +9,7 @@ import pytest
 
 from coe.cli import main
 from coe.errors import DataError
+from coe_routers.artifact import read_facts
 from coe_routers.mapping import Budget
 from coe_routers.offline import add_experts, optimize, read_state
 from coe_routers.outcomes import Outcomes, read_cards, read_outcomes
@@ -80,3 +81,53 @@ def test_the_command(copied: Path, files: tuple[Path, Path], capsys: pytest.Capt
         main(["experts", "add", "--help"])
     assert not caught.value.code
     assert "--models" in capsys.readouterr().out
+
+
+def test_an_unmeasured_expert_stays_marked_until_it_has_scores(
+    copied: Path, files: tuple[Path, Path], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By description, then solved again, then with scores: all from the command line."""
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert not caught.value.code, err
+        return out
+
+    examples = folder / "examples.jsonl"
+    examples.write_text(json.dumps({"prompt_id": 1, "prompt": "verse rhyme sonnet stanza moon"}) + "\n")
+    for name, how in (
+        ("poet", ("--examples", examples)),
+        ("oracle", ("--description", "python compile bug")),
+    ):
+        told = run("experts", "add", copied, "--expert", name, *how)
+        assert f"{name} is unmeasured: it has no score" in told
+    for _ in range(2):
+        facts = read_facts(copied)
+        assert set(facts.facts["unmeasured"]) == {"poet", "oracle"}
+        for experts in facts.expert_map.values():
+            assert {name for name, score in experts[-2:]} == {"poet", "oracle"}
+            assert [score is None for _, score in experts] == [False] * (len(experts) - 2) + [True] * 2
+        assert [name for name, _ in facts.expert_map["poems"]][-2:] == ["poet", "oracle"]
+        run("optimize", copied, "--resamples", 2)
+    run("experts", "add", copied, files[0], "--models", files[1])
+    facts = read_facts(copied)
+    assert set(facts.facts["unmeasured"]) == {"oracle"}
+    poems = facts.expert_map["poems"]
+    assert poems[0][0] == "poet"
+    assert poems[0][1] is not None
+    assert poems[-1] == ("oracle", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [((), "Neither outcomes nor an expert"), (("outcomes.jsonl", "--expert", "poet"), "without scores")],
+)
+def test_scores_or_a_guess_but_not_both(
+    copied: Path, arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["experts", "add", str(copied), *arguments])
+    assert caught.value.code
+    assert says in capsys.readouterr().err

@@ -7,6 +7,7 @@ NAMES = [
     "Placement",
     "add_unmeasured",
     "affinities",
+    "carried_over",
     "keep_unmeasured",
     "place",
     "remove_unmeasured",
