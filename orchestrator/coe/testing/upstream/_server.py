@@ -28,7 +28,8 @@ class FakeUpstream:
     """A fake OpenAI-compatible server over real HTTP, which can fail in every way that a real one does.
 
     It listens on 127.0.0.1 and answers `POST /v1/chat/completions` and `/v1/completions`, streamed and not,
-    `POST /v1/embeddings` and `/v1/score` (without faults), `GET /v1/models` and `GET /health`. By default the answer is the text of the last user message, so that answers which were mixed up show.
+    `POST /v1/embeddings` and `/v1/score` (without faults), `GET /v1/models` and `GET /health`.
+    By default the answer is the text of the last user message, so that answers which were mixed up show.
 
     Use it as `async with` inside a running loop, or as `with` from synchronous code: then it runs in a thread
     of its own, and `run` waits for its coroutines. `python -m coe.testing.upstream` runs it as a process.
