@@ -13,7 +13,6 @@ import argparse
 import json
 import random
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from coe_vllm.residency import POLICIES, Call, simulate
@@ -53,14 +52,12 @@ def bursty(count: int, seed: int, rate_per_s: float) -> list[Call]:
 
 
 def journal(path: Path) -> list[Call]:
-    """Experts and times of journal records, one JSON object a line."""
-    calls: list[Call] = []
-    for line in path.read_text().splitlines():
-        record = json.loads(line)
-        at = record["at"]
-        at_s = at if isinstance(at, int | float) else datetime.fromisoformat(at).timestamp()
-        calls.append(Call(at_s, record["expert"]))
-    return sorted(calls, key=lambda call: call.at_s)
+    """Chosen experts and times of journal records, one JSON object a line; without those that lack a decision."""
+    records = map(json.loads, path.read_text().splitlines())
+    calls = [Call(record["time"], record["chosen"]) for record in records if record["chosen"]]
+    return sorted(
+        (Call(call.at_s - calls[0].at_s, call.expert) for call in calls), key=lambda call: call.at_s
+    )
 
 
 def report(title: str, trace: Sequence[Call]) -> None:
