@@ -52,7 +52,7 @@ def bursty(count: int, seed: int, rate_per_s: float) -> list[Call]:
 
 
 def journal(path: Path) -> list[Call]:
-    """Chosen experts and times of journal records, one JSON object a line; without those that lack a decision."""
+    """Chosen experts and times of journal records, one JSON object a line; those with a decision."""
     records = map(json.loads, path.read_text().splitlines())
     calls = [Call(record["time"], record["chosen"]) for record in records if record["chosen"]]
     return sorted(

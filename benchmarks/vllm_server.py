@@ -84,7 +84,9 @@ async def run(model: Path, adapter: Path | None) -> None:
     size = read_size(model)
     assert size is not None, "a model whose size can be told"
     here = machine()
-    args = {"max_model_len": 1024, "enable_lora": True, "max_loras": 2, "max_lora_rank": 8}
+    args: dict[str, Any] = {"max_model_len": 1024}
+    if adapter is not None:
+        args |= {"enable_lora": True, "max_loras": 2, "max_lora_rank": 8}
     keys = {
         "model": str(model),
         "launch": {"preset": "cpu", "args": args, "env": {"HF_HUB_OFFLINE": "1"}},
