@@ -73,6 +73,10 @@ def _summary(report: Report) -> dict[str, Any]:
             "best_single": report.single,
             "cost_unit": report.cost_unit,
             "general_share": report.general_share,
+            "general_by": report.general_by,
+            "stated_coverage": report.stated_coverage,
+            "coverage": report.coverage,
+            "set_size": report.set_size,
             "accuracy": report.accuracy,
             "calibration_error": report.calibration_error,
             "categories": report.categories,
@@ -102,6 +106,11 @@ def _show(report: Report) -> None:
         shown.print(
             f"Classifier: {report.accuracy:.1%} right, calibration error {report.calibration_error:.3f}, "
             f"{report.general_share:.1%} sent to general."
+        )
+    if report.coverage == report.coverage:
+        shown.print(
+            f"Prediction sets hold the category of {report.coverage:.1%} "
+            f"(stated: {report.stated_coverage:.0%}) and {report.set_size:.2f} categories on average."
         )
     used = sorted(report.experts.items(), key=lambda pair: -pair[1])
     shown.print("Traffic: " + ", ".join(f"{name} {share:.1%}" for name, share in used) + ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from coe_routers.commands._shared import (
 )
 from coe_routers.mapping import Choice
 from coe_routers.offline import (
+    ALPHA,
     OtherTrained,
     Trained,
     TrainOptions,
@@ -30,6 +32,8 @@ from coe_routers.offline import (
     train_other,
 )
 from coe_routers.outcomes import read_outcomes
+
+_DISCOVERY = f"k-means, k by least scaled inertia, penalty {ALPHA} for each, names by class TF-IDF"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -57,7 +61,8 @@ def command(
         typer.Option(help="Those of the outcomes, or discovered; auto discovers where there are none."),
     ] = "auto",
     select: Annotated[
-        bool, typer.Option("--select", help="Try every classifier and keep the best on held-out rows.")
+        bool,
+        typer.Option("--select", help="Try features and classifiers; keep what is best on held-out rows."),
     ] = False,
     router: Annotated[
         Literal["expected", "knn", "ridge", "cascade", "cumulative", "expertise-tree"],
@@ -131,12 +136,16 @@ def _summary(trained: Trained, out: Path, prompts: int) -> dict[str, Any]:
             "prompts": prompts,
             "categories": trained.categories,
             "discovered": trained.discovered,
+            **({"discovered_by": _DISCOVERY} if trained.discovered else {}),
             "too_small": trained.merged,
             "classifier": trained.method,
             "classifiers_tried": dict(trained.tried),
+            "why": trained.why,
             "accuracy": trained.accuracy,
             "calibration_error": trained.calibration_error,
             "general_share": trained.general_share,
+            "general_rule": asdict(trained.abstention),
+            "prediction_set_size": trained.set_size,
             **choice_summary(trained.choice),
         }
     )
@@ -144,7 +153,7 @@ def _summary(trained: Trained, out: Path, prompts: int) -> dict[str, Any]:
 
 def _show(trained: Trained, out: Path, prompts: int) -> None:
     shown = console()
-    found = "discovered" if trained.discovered else "of the outcomes"
+    found = f"discovered: {_DISCOVERY}" if trained.discovered else "of the outcomes"
     shown.print(f"{prompts} prompts, {len(trained.categories)} categories ({found}).")
     if trained.merged:
         shown.print(f"Too small to learn, sent to general: {', '.join(trained.merged)}.")
@@ -153,7 +162,9 @@ def _show(trained: Trained, out: Path, prompts: int) -> None:
         f"{trained.calibration_error:.3f}, {trained.general_share:.1%} sent to general."
     )
     if len(trained.tried) > 1:
-        shown.print("Tried: " + ", ".join(f"{name} {right:.1%}" for name, right in trained.tried) + ".")
+        rows = [[name, f"{right:.1%}"] for name, right in trained.tried]
+        shown.print(table("Tried", ("classifier", "right on held-out prompts"), rows))
+        shown.print(f"Taken because it is {trained.why}.")
     shown.print(trained.choice.verdict)
     shown.print(
         table("", ("category", "expert"), [list(pair) for pair in trained.choice.map.named().items()])

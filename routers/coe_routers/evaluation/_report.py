@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from coe.errors import DataError
 from coe_routers.artifact import FindEmbedder, load_router
+from coe_routers.classifiers import Abstention, mass_before
 from coe_routers.evaluation._policies import PolicyRow, compare, knn_choice
 from coe_routers.expected import load_rule
 from coe_routers.features import routing_text
@@ -33,6 +36,10 @@ class Report:
         categories: names of the rows and columns of `confusion`.
         confusion: int64[c, c + 1], true category by predicted one; the last column is `general`.
         experts: share of the prompts that each expert gets from the router.
+        stated_coverage: how often prediction sets should hold the category, NaN where none were calibrated.
+        coverage, set_size: how often they do, and how many categories they hold on average; NaN as
+            `accuracy`.
+        general_by: reason to part of the prompts sent to `general` for it.
     """
 
     rows: tuple[PolicyRow, ...]
@@ -44,6 +51,10 @@ class Report:
     categories: tuple[str, ...]
     confusion: NDArray[np.int64]
     experts: dict[str, float]
+    stated_coverage: float = float("nan")
+    coverage: float = float("nan")
+    set_size: float = float("nan")
+    general_by: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def evaluate(path: Path, outcomes: Outcomes, find: FindEmbedder, *, seed: int) -> Report:
@@ -65,7 +76,9 @@ def evaluate(path: Path, outcomes: Outcomes, find: FindEmbedder, *, seed: int) -
     outcomes = _aligned(outcomes, state)
     features = outcomes.features()
     found = artifact.classifier.classify(features)
-    uncertain = artifact.abstention.general(found)
+    abstention = artifact.abstention
+    reasons = abstention.reasons(found)
+    uncertain = np.array([reason is not None for reason in reasons], np.bool_)
     single = _single(state)
     chosen: dict[str, NDArray[np.int64]] = {
         "router": rule.choose(found.probabilities.astype(np.float64), uncertain),
@@ -105,7 +118,25 @@ def evaluate(path: Path, outcomes: Outcomes, find: FindEmbedder, *, seed: int) -
         categories=categories,
         confusion=confusion,
         experts={name: float(share) for name, share in zip(rule.experts, shares, strict=True) if share > 0},
+        general_by={
+            reason.value: count / len(outcomes)
+            for reason, count in Counter(reasons).items()
+            if reason is not None
+        },
+        **_sets(abstention, found.probabilities[known], label[known]),
     )
+
+
+def _sets(rule: Abstention, probabilities: NDArray[np.float32], label: NDArray[np.int64]) -> dict[str, float]:
+    """What is reported of prediction sets, of n prompts whose category is known."""
+    if rule.set_mass is None or rule.coverage is None or not len(label):
+        return {}
+    held = mass_before(probabilities)[np.arange(len(label)), label] <= rule.set_mass
+    return {
+        "stated_coverage": rule.coverage,
+        "coverage": float(held.mean()),
+        "set_size": float(rule.set_sizes(probabilities).mean()),
+    }
 
 
 def _aligned(outcomes: Outcomes, state: State) -> Outcomes:

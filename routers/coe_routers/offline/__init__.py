@@ -1,7 +1,7 @@
 """From recorded outcomes to a router's folder, and back to what it rests on."""
 
 from coe_routers.offline._add import Added, add_experts
-from coe_routers.offline._discover import discover
+from coe_routers.offline._discover import ALPHA, discover
 from coe_routers.offline._embedders import find_embedder
 from coe_routers.offline._optimize import Optimized, optimize
 from coe_routers.offline._others import (
@@ -17,6 +17,7 @@ from coe_routers.offline._state import State, read_state, state_files
 from coe_routers.offline._train import Trained, TrainOptions, train
 
 __all__ = [
+    "ALPHA",
     "OTHER_KINDS",
     "Added",
     "Optimized",

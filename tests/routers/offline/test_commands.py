@@ -81,7 +81,8 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str], trained: Path, fo
         capsys, "train", folder / "test.jsonl", "--out", folder / "other", "--features", "ngrams", "--select"
     )
     assert code == 0
-    assert "Tried: linear" in out
+    assert "linear (n-grams)" in out
+    assert "points more than the next best, centroid (n-grams)" in out
 
 
 @pytest.mark.parametrize(
