@@ -1,18 +1,18 @@
-"""The Python of docs/other-routers.md runs, in order, and its YAML configures what it fitted."""
+"""The commands of docs/other-routers.md run, in order, and its YAML configures what they fitted."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from coe.cli import main
 from coe.contracts import Features
 from coe.testing import build, create, load, pool_view
-from coe_routers.features import StaticEmbedder
-from coe_routers.offline import TrainOptions, train
 
 from .conftest import CARDS, EXPERTS, synthetic
 
@@ -32,14 +32,17 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         }
         for row in range(len(outcomes))
     ]
-    Path("outcomes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for name in ("outcomes.jsonl", "test.jsonl"):
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     models = [{"model": name, "params_b": card.params_b} for name, card in CARDS.items()]
     Path("models.json").write_text(json.dumps(models), encoding="utf-8")
-    train(outcomes, CARDS, Path("router"), TrainOptions(), embedder=StaticEmbedder.load())
     configured = 0
     for language, text in BLOCKS:
-        if language == "python":
-            exec(compile(text, str(PAGE), "exec"), {})
+        if language == "bash":
+            for line in text.splitlines():
+                with pytest.raises(SystemExit) as caught:
+                    main(shlex.split(line)[1:])
+                assert not caught.value.code, line
         elif language == "yaml":
             settings = yaml.safe_load(text)["routers"]["main"]
             kind = settings.pop("kind")
