@@ -233,48 +233,49 @@ class OpenAIExpert:
         return Reply(body=body, usage=completion.usage)
 
     async def _stream(self, response: Response) -> Reply:
+        try:
+            first = await self._first_event(response)
+        except BaseException:
+            response.close()
+            raise
+        reply = Reply()
+        reply.chunks = self._forward(first, response, reply)
+        return reply
+
+    async def _first_event(self, response: Response) -> bytes:
+        """What has come by the end of the first event, which is none of an error."""
         content_type = response.headers.get(b"content-type", b"")
         if not content_type.startswith(b"text/event-stream"):
-            response.close()
             raise self._nonsense(
                 f"`{content_type.decode('latin-1')[:80]}` where an event stream was expected"
             )
-        pieces = response.chunks(self._settings.idle_timeout_s)
         first = b""
-        async for piece in pieces:
-            first += piece
-            if _event_end(first) >= 0:
-                break
+        while (end := _event_end(first)) < 0:
             if len(first) > MAX_FIRST_EVENT_BYTES:
-                await pieces.aclose()
                 raise self._nonsense("a stream without an event in its first megabyte")
-        else:
-            raise self._nonsense("a stream that ended before its first event")
-        event = first[: _event_end(first)]
+            piece = await response.piece(self._settings.idle_timeout_s)
+            if not piece:
+                raise self._nonsense("a stream that ended before its first event")
+            first += piece
+        event = first[:end]
         if _ERROR_EVENT in event:
-            await pieces.aclose()
             raise self._failed(event)
         if not _may_begin(event):
-            await pieces.aclose()
             raise self._nonsense("a stream whose first event is no chat completion chunk")
-        reply = Reply()
-        reply.chunks = self._forward(first, pieces, reply)
-        return reply
+        return first
 
-    async def _forward(
-        self, first: bytes, pieces: AsyncGenerator[bytes, None], reply: Reply
-    ) -> AsyncGenerator[bytes, None]:
+    async def _forward(self, first: bytes, response: Response, reply: Reply) -> AsyncGenerator[bytes, None]:
         """Pass the stream on, up to an error event; its end is read for `[DONE]` and the usage."""
+        idle_timeout_s = self._settings.idle_timeout_s
         before, last = b"", first
         try:
-            if _ERROR_EVENT not in first:
-                yield first
-                async for piece in pieces:
-                    before, last = last, piece
-                    if _ERROR_EVENT in piece:
-                        break
-                    yield piece
-            if _ERROR_EVENT in last:
+            while _ERROR_EVENT not in last:
+                yield last
+                piece = await response.piece(idle_timeout_s)
+                if not piece:
+                    break
+                before, last = last, piece
+            else:
                 # Servers differ in what follows, even `[DONE]`; what failed must not look complete.
                 at = max(last.rfind(b"data:", 0, last.find(_ERROR_EVENT)), 0)
                 if at:
@@ -283,7 +284,7 @@ class OpenAIExpert:
         except Broken as error:
             raise self._failure(error) from error
         finally:
-            await pieces.aclose()
+            response.close()
         tail = before + last
         reply.usage = _stream_usage(tail)
         if b"[DONE]" not in tail[-_DONE_TAIL_BYTES:]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from math import inf
 from urllib.parse import urlsplit
 
@@ -45,21 +45,18 @@ class Response:
             self.close()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def chunks(self, idle_timeout_s: float) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises `Broken`; `Silent` after `idle_timeout_s` without a byte."""
+    async def piece(self, idle_timeout_s: float) -> bytes:
+        """The next bytes of the body as they arrive; empty at its end.
+
+        Raises `Broken`; `Silent` after `idle_timeout_s` without a byte.
+        """
         connection = self._connection
-        time = connection.loop.time
+        connection.deadline = connection.loop.time() + idle_timeout_s
         try:
-            while True:
-                connection.deadline = time() + idle_timeout_s
-                piece = connection.take() or await connection.read_some()
-                # Who reads slowly is not the server's fault.
-                connection.deadline = inf
-                if not piece:
-                    return
-                yield piece
+            return connection.take() or await connection.read_some()
         finally:
-            self.close()
+            # Who reads slowly is not the server's fault.
+            connection.deadline = inf
 
     def close(self) -> None:
         """Give the connection back when the reply is complete; else end it, which cancels the call."""
