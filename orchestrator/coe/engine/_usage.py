@@ -11,9 +11,11 @@ from coe.wire import ChatRequest, StreamOptions
 
 def with_usage(request: ChatRequest) -> ChatRequest:
     """The same request for a stream that ends with its usage. The given one is left as it was."""
-    given: dict[str, Any] = request.payload.get("stream_options") or {}
-    options = msgspec.structs.replace(request.body.stream_options or StreamOptions(), include_usage=True)
+    body = request.body
+    options = msgspec.structs.replace(body.stream_options or StreamOptions(), include_usage=True)
+    # What the caller says of its stream besides is kept, unread.
+    given: dict[str, Any] = {} if body.stream_options is None else request.payload["stream_options"]
     return ChatRequest(
-        body=msgspec.structs.replace(request.body, stream_options=options),
-        payload={**request.payload, "stream_options": {**given, "include_usage": True}},
+        msgspec.structs.replace(body, stream_options=options),
+        raw=request.encoded({"stream_options": {**given, "include_usage": True}}),
     )

@@ -117,9 +117,8 @@ def _attributes(note: Note) -> dict[str, Any]:
     """What is known at the end; OpenTelemetry takes no nulls."""
     found: dict[str, Any] = {}
     if note.request is not None:
-        payload = note.request.payload
-        asked = {name: payload.get(name) for name in _ASKED}
-        found |= {f"gen_ai.request.{name}": value for name, value in asked.items() if _is_number(value)}
+        asked = {name: getattr(note.request.body, name) for name in _ASKED}
+        found |= {f"gen_ai.request.{name}": value for name, value in asked.items() if value is not None}
         found["coe.streamed"] = bool(note.request.body.stream)
     if (routed := note.trail.routed) is not None:
         decision = routed.decision
@@ -143,10 +142,6 @@ def _attributes(note: Note) -> dict[str, Any]:
     if note.first_byte_at is not None:
         found["coe.first_byte_us"] = int((note.first_byte_at - note.started) * 1e6)
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def open_tracing(config: TracingConfig) -> Tracing | None:
