@@ -15,9 +15,9 @@ from coe_routers.alternatives._cumulative import (
     load_cumulative,
     save_choices,
 )
-from coe_routers.alternatives._decide import Model, PredictingRouter
 from coe_routers.alternatives._index import Search, neighbour_index
 from coe_routers.alternatives._knn import Knn, fit_knn, load_knn
+from coe_routers.alternatives._predicting import Model, PredictingRouter
 from coe_routers.alternatives._prediction import Prediction
 from coe_routers.alternatives._ridge import Ridge, fit_ridge, load_ridge
 from coe_routers.alternatives._tree import Tree, fit_tree, load_tree

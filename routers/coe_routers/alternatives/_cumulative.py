@@ -17,9 +17,9 @@ import numpy as np
 
 from coe.contracts import Decision, Features, PoolView, Ranked, Reason
 from coe.errors import ArtifactError
-from coe_routers.alternatives._decide import decide
 from coe_routers.alternatives._prediction import Floats
 from coe_routers.artifact import FindEmbedder, load_router, read_facts, save_expert_map
+from coe_routers.decisions import decide
 from coe_routers.store import read_tensors, tensor_bytes
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def load_cumulative(
     if not isinstance(experts, list) or not (path / FILE).is_file():
         raise ArtifactError(
             f"{path} holds no choices of experts.",
-            hint="Add them with `coe_routers.alternatives.save_choices`.",
+            hint="Make it with `coe train --router cumulative`.",
         )
     names = tuple(str(name) for name in experts)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     tensors = read_tensors(path / FILE)

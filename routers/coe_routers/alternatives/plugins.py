@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from coe.contracts import Build, Plugin, Router
 from coe_routers.alternatives._cascade import load_cascade
 from coe_routers.alternatives._cumulative import CumulativeRouter, load_cumulative
-from coe_routers.alternatives._decide import PredictingRouter, revision_of
 from coe_routers.alternatives._knn import load_knn
+from coe_routers.alternatives._predicting import PredictingRouter
 from coe_routers.alternatives._ridge import load_ridge
 from coe_routers.alternatives._tree import load_tree
 from coe_routers.artifact import load_router
+from coe_routers.decisions import revision_of
 
 ALGORITHM = "alternatives/1"
 """Changes when the same artifact and settings would decide differently."""

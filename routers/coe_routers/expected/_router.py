@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from coe.contracts import GENERAL, Build, Decision, Features, Plugin, PoolView, Ranked, Reason, Router
-from coe_routers.alternatives._decide import decide, revision_of
 from coe_routers.artifact import FindEmbedder, load_router
+from coe_routers.decisions import decide, revision_of
 from coe_routers.expected._saved import load_rule
 from coe_routers.rules import Rule
 
