@@ -48,7 +48,7 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def steps(first: str) -> Generator[Progress, None, None]:
-    """A spinner on stderr with one task, and stdout kept free.
+    """A spinner with one task on stderr where that is a terminal, and stdout kept free.
 
     HiGHS prints a line to the process's stdout when it mends a solution, whatever it is told; what a command
     prints must stay parseable, so that stream goes to stderr meanwhile.
@@ -56,9 +56,9 @@ def steps(first: str) -> Generator[Progress, None, None]:
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
-    shown = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console(stderr=True)
-    )
+    out = console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    shown = Progress(*columns, console=out, disable=not out.is_terminal)
     try:
         with shown:
             shown.add_task(first, total=None)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from coe.contracts import Classification
 
 _TAIL = 0.01
+_SURE = 0.05
+"""Categories that are told apart without fault would set a limit that half a doubt exceeds."""
 _COLDEST, _HOTTEST = 0.01, 100.0
 
 
@@ -94,7 +96,8 @@ def calibrate(
     rule = replace(rule, set_limit=most, distance_limit=distance)
     kept = ~rule.general(found)
     share = min(1.0, keep * len(kept) / max(int(kept.sum()), 1))
-    return replace(rule, uncertainty_limit=uncertainty_limit(found.uncertainty[kept], share))
+    limit = uncertainty_limit(found.uncertainty[kept], share)
+    return replace(rule, uncertainty_limit=max(limit, _SURE))
 
 
 def _high(values: NDArray[np.float32], share: float) -> float:
