@@ -36,11 +36,15 @@ class Response:
         connection = self._connection
         connection.deadline = connection.loop.time() + timeout_s
         try:
-            while piece := connection.take() or await connection.read_some():
-                pieces.append(piece)
-                size += len(piece)
-                if size > limit_bytes:
-                    raise Broken(f"the reply is larger than {limit_bytes} bytes")
+            while True:
+                if piece := connection.take():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > limit_bytes:
+                        raise Broken(f"the reply is larger than {limit_bytes} bytes")
+                if connection.complete:
+                    break
+                await connection.wait_some()
         finally:
             self.close()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -53,7 +57,9 @@ class Response:
         connection = self._connection
         connection.deadline = connection.loop.time() + idle_timeout_s
         try:
-            return connection.take() or await connection.read_some()
+            while not (piece := connection.take()) and not connection.complete:
+                await connection.wait_some()
+            return piece
         finally:
             # Who reads slowly is not the server's fault.
             connection.deadline = inf
@@ -128,7 +134,8 @@ class HttpClient:
             self._deadlines.add(connection, loop)
             try:
                 connection.send(request)
-                await connection.wait_headers()
+                if not connection.headers_done:
+                    await connection.wait_headers()
             except Broken as error:
                 self.release(connection)
                 # A kept connection that the server closed while idle: it has seen nothing of the request.

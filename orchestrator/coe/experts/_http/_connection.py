@@ -72,15 +72,7 @@ class Connection(asyncio.Protocol):
     async def wait_headers(self) -> None:
         """Until status and headers are there. Raises `Broken`."""
         while not self.headers_done:
-            await self._wait()
-
-    async def read_some(self) -> bytes:
-        """Body bytes that have arrived, at least one; empty at the end. Raises `Broken`."""
-        while not self._parts:
-            if self.complete:
-                return b""
-            await self._wait()
-        return self.take()
+            await self.wait_some()
 
     def take(self) -> bytes:
         """Body bytes that are here; empty when there are none."""
@@ -108,7 +100,8 @@ class Connection(asyncio.Protocol):
         """Give up waiting: the reader gets `Silent`."""
         self._fail("the server was silent for too long", Silent)
 
-    async def _wait(self) -> None:
+    async def wait_some(self) -> None:
+        """Until more of the reply has arrived. Raises `Broken`."""
         if self._failure is not None:
             raise self._failure
         self._waiter = self.loop.create_future()
