@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -25,7 +25,7 @@ from coe.gateway._asgi import (
 )
 from coe.gateway._caller import caller, limit_lines
 from coe.gateway._envelope import error_frame
-from coe.gateway._exchange import CancelOnDisconnect
+from coe.gateway._exchange import EXCHANGE, CancelOnDisconnect, Exchange
 from coe.gateway._facts import annotate, annotate_first_event, routing_lines
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
@@ -107,21 +107,20 @@ class ChatHandler:
         self._deadlines = Deadlines()
         self._tracing = tracing
 
-    async def complete(self, scope: Scope, receive: Receive, send: Send) -> int:
+    def complete(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[int]:
         """`POST /v1/chat/completions`. Returns the status."""
         # Before anything is read: who may not ask costs no memory.
         tenant, guard = caller(scope, self._tenants)
-        with Note(self._journal, self._clock, self._new_id(), tenant) as note:
-            return await self._complete(scope, receive, send, note, guard)
+        note = Note(self._journal, self._clock, self._new_id(), tenant)
+        return self._complete(scope, receive, send, note, guard)
 
     def other(self, endpoint: str, parse: Parse) -> Handler:
         """A handler for another endpoint, whose bodies `parse` reads."""
 
-        async def handle(scope: Scope, receive: Receive, send: Send) -> int:
+        def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[int]:
             tenant, guard = caller(scope, self._tenants)
-            with Note(self._journal, self._clock, self._new_id(), tenant) as note:
-                note.endpoint = endpoint
-                return await self._complete(scope, receive, send, note, guard, parse)
+            note = Note(self._journal, self._clock, self._new_id(), tenant, endpoint=endpoint)
+            return self._complete(scope, receive, send, note, guard, parse)
 
         return handle
 
@@ -134,42 +133,46 @@ class ChatHandler:
         guard: TenantGuard | None,
         parse: Parse | None = None,
     ) -> int:
-        raw = await read_body(scope, receive, self._max_body_bytes)
-        work = None if parse is None else parse(raw, self._extra_fields)
-        note.request = request = parse_chat(raw, self._extra_fields) if work is None else work.request
-        control = read_control(scope)
-        note.session = control.session
-        traceparent = control.traceparent
-        if self._tracing is not None:
-            note.span = self._tracing.begin(note, traceparent)
-            traceparent = note.span.traceparent
-        context = Context(
-            tenant=note.tenant,
-            request_id=note.request_id,
-            deadline=self._clock() + self._timeout_s,
-            clock=self._clock,
-            traceparent=traceparent,
-        )
-        with CancelOnDisconnect(scope):
-            served = await self._engine.complete(request, context, control.session, note.trail, guard, work)
-            note.served = served
-            facts = coe_object(context.request_id, served, explain=control.explain)
-            lines = routing_lines(context.request_id, served.routed, served.card, served.fallback_from)
-            lines += limit_lines(guard)
-            if served.chunks is not None:
-                async with aclosing(served.chunks):
-                    await self._stream(send, served.chunks, served.card.name, facts, lines, note, context)
-            else:
-                body = self._annotated(served, facts)
-                note.first_byte()
-                await respond(send, 200, body, lines=lines)
-                note.sent_bytes = len(body)
-        if note.first_byte_at is not None:
-            own_s = note.first_byte_at - note.started - sum([each.seconds for each in served.attempts])
-            self._metrics.overhead(own_s, streamed=served.chunks is not None)
-        if not served.reply.estimated:
-            self._metrics.used(served.card.name, served.reply.usage)
-        return 200
+        with note:
+            exchange: Exchange = scope[EXCHANGE]
+            raw = exchange.body(self._max_body_bytes) or await read_body(scope, receive, self._max_body_bytes)
+            work = None if parse is None else parse(raw, self._extra_fields)
+            note.request = request = parse_chat(raw, self._extra_fields) if work is None else work.request
+            control = read_control(scope)
+            note.session = control.session
+            traceparent = control.traceparent
+            if self._tracing is not None:
+                note.span = self._tracing.begin(note, traceparent)
+                traceparent = note.span.traceparent
+            context = Context(
+                tenant=note.tenant,
+                request_id=note.request_id,
+                deadline=self._clock() + self._timeout_s,
+                clock=self._clock,
+                traceparent=traceparent,
+            )
+            with CancelOnDisconnect(scope):
+                served = await self._engine.complete(
+                    request, context, control.session, note.trail, guard, work
+                )
+                note.served = served
+                facts = coe_object(context.request_id, served, explain=control.explain)
+                lines = routing_lines(context.request_id, served.routed, served.card, served.fallback_from)
+                lines += limit_lines(guard)
+                if served.chunks is not None:
+                    async with aclosing(served.chunks):
+                        await self._stream(send, served.chunks, served.card.name, facts, lines, note, context)
+                else:
+                    body = self._annotated(served, facts)
+                    note.first_byte()
+                    exchange.answer(200, body, lines=lines)
+                    note.sent_bytes = len(body)
+            if note.first_byte_at is not None:
+                own_s = note.first_byte_at - note.started - sum([each.seconds for each in served.attempts])
+                self._metrics.overhead(own_s, streamed=served.chunks is not None)
+            if not served.reply.estimated:
+                self._metrics.used(served.card.name, served.reply.usage)
+            return 200
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`POST /v1/route`: the decision for a chat body, or for `{"model", "prompt"}`. Calls nothing."""

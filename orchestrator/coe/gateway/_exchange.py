@@ -8,7 +8,7 @@ import logging
 from types import TracebackType
 from typing import Protocol, cast
 
-from coe.gateway._asgi import Application, ClientGone, Header, Message, Scope
+from coe.gateway._asgi import JSON, Application, ClientGone, Header, Message, Scope
 
 _log = logging.getLogger("coe.gateway")
 
@@ -190,15 +190,15 @@ class Exchange:
         if message["type"] == "http.response.start":
             if self.started:
                 raise RuntimeError("the answer has begun already")
-            whole: bytes | None = message.get("whole")
-            head = self._rendered(message, whole)
-            self.started = True
-            if whole is None:
-                self._head = head
+            lines: bytes = message.get("lines", b"")
+            if (whole := message.get("whole")) is not None:
+                self.answer(message["status"], whole, message["headers"], lines)
                 return
-            self._caller.write(head if self.scope["method"] == "HEAD" else head + whole)
-            self.done = True
-            self._caller.answered(keep_alive=self.keep_alive)
+            # The body of an answer to HTTP/1.0 has no chunks: it ends with the connection.
+            self._chunked = self.scope["http_version"] != "1.0"
+            length = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+            self._head = self._rendered(message["status"], message["headers"], lines, length)
+            self.started = True
             return
         if not self.started or self.done:
             raise RuntimeError("a body without a head, or after the end")
@@ -220,16 +220,28 @@ class Exchange:
         elif self._caller.write_paused:
             await self._caller.writable()
 
-    def _rendered(self, message: Message, whole: bytes | None) -> bytes:
-        status, headers = message["status"], message["headers"]
+    # --- the same for what is here already, without waiting ---
+
+    def body(self, limit_bytes: int) -> bytes:
+        """The whole body; empty when it is not all here yet, or larger than the limit."""
+        if not self.whole or self.gone or self.size > limit_bytes:
+            return b""
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def answer(
+        self, status: int, body: bytes, headers: tuple[Header, ...] = (JSON,), lines: bytes = b""
+    ) -> None:
+        """Send a whole answer; `lines` are further header lines, each with its CR LF."""
+        if self.gone:
+            return
+        head = self._rendered(status, headers, lines, b"content-length: %d\r\n" % len(body))
+        self._caller.write(head if self.scope["method"] == "HEAD" else head + body)
+        self.started = self.done = True
+        self._caller.answered(keep_alive=self.keep_alive)
+
+    def _rendered(self, status: int, headers: tuple[Header, ...], lines: bytes, length: bytes) -> bytes:
         start = _starts.get((status, headers)) or _start(status, headers)
-        lines: bytes = message.get("lines", b"")
-        if whole is not None:
-            length = b"content-length: %d\r\n" % len(whole)
-        else:
-            # The body of an answer to HTTP/1.0 has no chunks: it ends with the connection.
-            self._chunked = self.scope["http_version"] != "1.0"
-            length = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         if self.keep_alive:
             return b"%b%b%b\r\n" % (start, lines, length)
         return b"%b%b%bconnection: close\r\n\r\n" % (start, lines, length)
