@@ -358,9 +358,12 @@ def _fields(payload: Any, extra_fields: Collection[str]) -> tuple[dict[str, Any]
     if not isinstance(payload, dict):
         raise InvalidRequest(f"The body must be a JSON object, not {_json_type(payload)}.")
     fields = cast("dict[str, Any]", payload)
-    if not extra_fields:
-        return fields, fields
-    return fields, {key: value for key, value in fields.items() if key not in extra_fields}
+    return fields, {
+        # JSON has one kind of number: 3.0 is an integer.
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        for key, value in fields.items()
+        if key not in extra_fields
+    }
 
 
 def _explain(error: str, fields: Collection[str] = FIELDS) -> InvalidRequest:
