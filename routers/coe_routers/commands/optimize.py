@@ -53,6 +53,10 @@ def command(
             metavar="FILE", help="Write the Pareto front: .svg, or .png (extra: plot).", show_default=False
         ),
     ] = None,
+    no_fall_back: Annotated[
+        bool,
+        typer.Option("--no-fall-back", help="Route even where it does not beat the best single expert."),
+    ] = False,
     resamples: Annotated[int, typer.Option(help="Resamples for the stability of the map.")] = 100,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -61,7 +65,7 @@ def command(
     check_suffix(plot)
     limits = parse_budget(budget or [], max_experts, require or [], forbid or [])
     with steps("solving the map"):
-        found = optimize(router, limits, seed=seed, resamples=resamples)
+        found = optimize(router, limits, seed=seed, resamples=resamples, fall_back=not no_fall_back)
     if plot is not None:
         write_plot(plot, front(found.axis, [(point.spend, point.value) for point in found.front]))
     if as_json:

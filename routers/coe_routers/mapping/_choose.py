@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe_routers.mapping._crossval import held_out, known_mean
-from coe_routers.mapping._evidence import Evidence, Rows
+from coe_routers.mapping._evidence import COVERED, Evidence, Rows
 from coe_routers.mapping._infeasible import InfeasibleBudget
 from coe_routers.mapping._problem import Budget
 from coe_routers.mapping._rules import Kind, Solved, single_rule, solve_rule
@@ -69,16 +69,20 @@ def choose_map(
     cautions: Sequence[float] = CAUTIONS,
     kinds: Sequence[Kind] = KINDS,
     repeats: int = 2,
+    fall_back: bool = True,
 ) -> Choice:
     """Solve the map and decide how to use it.
 
     Every kind of rule is solved on four fifths of the prompts and scored on the fifth, with several degrees
     of caution. Considered are, in this order: `expected` before `map`, unless that is better beyond a
     standard error; of a kind the least cautious rule within a standard error of its best, then more cautious
-    ones. The first that is worth it is used: one that gains more than a standard error over the best single
-    expert. Where no more cautious one of its kind is better by half of one, less will do: any gain for a
-    cautious rule, and half a standard error below the best single expert, a tie, for one that is cheaper. If
-    none is worth it, the best single expert answers everything.
+    ones. The first that is worth it is used: one that beats the best single expert beyond noise (the whole
+    95% interval of its gain is above 0), or a cheaper one that ties with it, down to half a standard error
+    below. Where a more cautious one of its kind is better by half of one, a tie is not enough. If none is
+    worth it, the best single expert answers everything.
+
+    Args:
+        fall_back: whether to do so; else the first considered is used, and the verdict says what it gains.
 
     Raises:
         InfeasibleBudget: no map fits the budget.
@@ -107,12 +111,10 @@ def choose_map(
             worth_it = True
             break
         gain, ci = paired_bootstrap(tried[best], alone, seed=seed)
-        cheaper = _cost(evidence, made.rule) < CHEAPER * _cost(evidence, single_rule(evidence, single))
+        cheaper = _is_cheaper(evidence, made.rule, single_rule(evidence, single))
         error = (ci[1] - ci[0]) / (2 * 1.96)
-        needed = error
-        if not _bettered(options, tried, best):
-            needed = -error / 2 if cheaper else 0.0 if caution >= 1.0 else error
-        if worth_it := gain > needed:
+        tied = gain > (error if _bettered(options, tried, best) else -error / 2)
+        if worth_it := ci[0] > 0 or (cheaper and tied) or not fall_back:
             break
     if not worth_it:
         best = order[0]
@@ -195,10 +197,16 @@ def _certain(solved: Solved | None) -> Solved:
     return solved
 
 
-def _cost(evidence: Evidence, rule: Rule) -> float:
-    """Mean cost of a rule in the unit of ties; NaN, which compares as not cheaper, when unknown."""
-    chosen = rule.choose(evidence.probabilities, evidence.uncertain)
-    return float(known_mean(evidence.cost[np.arange(len(chosen)), chosen]))
+def _is_cheaper(evidence: Evidence, rule: Rule, other: Rule) -> bool:
+    """Whether a rule costs clearly less than another, in USD where it is known of nearly all choices."""
+    rows = np.arange(len(evidence))
+    ours, theirs = (each.choose(evidence.probabilities, evidence.uncertain) for each in (rule, other))
+    for cost in (evidence.usd, evidence.cost):
+        paid, instead = cost[rows, ours], cost[rows, theirs]
+        known = np.isfinite(paid) & np.isfinite(instead)
+        if known.mean() >= COVERED:
+            return bool(paid[known].mean() < CHEAPER * instead[known].mean())
+    return False
 
 
 def _verdict(
@@ -215,12 +223,14 @@ def _verdict(
     points = f"{100 * gain:+.1f} points ({100 * ci[0]:+.1f} to {100 * ci[1]:+.1f})"
     if kind == "single":
         return (
-            f"Routing does not beat `{single}` on held-out prompts: {points}, too little to count on. "
+            f"Routing does not beat `{single}` beyond noise on held-out prompts: {points}. "
             f"Every category goes to `{single}`."
         )
     if len(solved.used()) == 1:
         return f"One expert, `{solved.used()[0]}`, is best in every category: there is nothing to route."
     if ci[0] <= 0:
         also = ", at a lower cost" if cheaper else ""
-        return f"Routing does not beat `{single}` beyond noise on held-out prompts: {points}{also}."
+        return (
+            f"Routing does not beat `{single}` beyond noise on held-out prompts: {points}{also}. It is used."
+        )
     return f"Routing beats `{single}` on held-out prompts by {points}."

@@ -13,8 +13,8 @@ from coe.contracts import Card
 from coe.errors import DataError
 from coe_routers.artifact import read_facts, save_expert_map
 from coe_routers.expected import map_of, rule_facts, rule_files
-from coe_routers.mapping import Budget, Choice, choose_map, cost_of
-from coe_routers.offline._optimize import choice_facts
+from coe_routers.mapping import Choice, choose_map, cost_of
+from coe_routers.offline._optimize import budget_of, choice_facts
 from coe_routers.offline._state import read_state, state_files
 from coe_routers.outcomes import Outcomes, by_expert, cost_usd
 from coe_routers.placement import carried_over
@@ -103,14 +103,14 @@ def add_experts(path: Path, outcomes: Outcomes, cards: Mapping[str, Card], *, se
         latency_s=latency,
         **sizes,
     )
-    limits = about.facts.get("budget", {})
-    choice = choose_map(evidence, Budget(**limits), seed=seed)
+    budget, fall_back = budget_of(about.facts), bool(about.facts.get("fall_back", True))
+    choice = choose_map(evidence, budget, seed=seed, fall_back=fall_back)
     state = replace(state, evidence=evidence, cards={**state.cards, **cards})
     expert_map, waiting = carried_over(path, map_of(choice.rule, about.categories), measured=outcomes.experts)
     revision = save_expert_map(
         path,
         expert_map,
-        facts={**rule_facts(choice.rule), **choice_facts(choice, limits), **waiting},
+        facts={**rule_facts(choice.rule), **choice_facts(choice, budget, fall_back=fall_back), **waiting},
         files={**rule_files(choice.rule), **state_files(state)},
     )
     return Added(

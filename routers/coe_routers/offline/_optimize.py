@@ -51,8 +51,24 @@ class Optimized:
     pruning: tuple[PruningPoint, ...]
 
 
-def optimize(path: Path, budget: Budget, *, seed: int, resamples: int = 100, save: bool = True) -> Optimized:
+def optimize(
+    path: Path,
+    budget: Budget,
+    *,
+    seed: int,
+    resamples: int = 100,
+    save: bool = True,
+    fall_back: bool = True,
+) -> Optimized:
     """Solve the map of a router's folder under a budget and save it there; the classifier is untouched.
+
+    Args:
+        path: folder that `coe train` wrote.
+        budget: what the map must respect.
+        seed: of the cross-validation and the resampling.
+        resamples: for the stability of the map.
+        save: whether to.
+        fall_back: whether the best single expert answers everything where routing does not beat it.
 
     Raises:
         InfeasibleBudget: no map fits; the folder stays as it is.
@@ -61,7 +77,7 @@ def optimize(path: Path, budget: Budget, *, seed: int, resamples: int = 100, sav
     """
     about = read_facts(path)
     evidence = read_state(path).evidence
-    choice = choose_map(evidence, budget, seed=seed)
+    choice = choose_map(evidence, budget, seed=seed, fall_back=fall_back)
     routed = len(choice.map.categories) > len(evidence.categories)
     problem = evidence.instance(budget, caution=choice.caution, routed=routed).problem
     axis, front = "", tuple[FrontPoint, ...]()
@@ -87,7 +103,7 @@ def optimize(path: Path, budget: Budget, *, seed: int, resamples: int = 100, sav
     revision = save_expert_map(
         path,
         expert_map,
-        facts={**rule_facts(choice.rule), **choice_facts(choice, budget.limits()), **waiting},
+        facts={**rule_facts(choice.rule), **choice_facts(choice, budget, fall_back=fall_back), **waiting},
         files=rule_files(choice.rule),
     )
     return Optimized(
@@ -102,12 +118,25 @@ def optimize(path: Path, budget: Budget, *, seed: int, resamples: int = 100, sav
     )
 
 
-def choice_facts(choice: Choice, limits: Mapping[str, float]) -> dict[str, Any]:
-    """What the router's manifest says of its map."""
+def choice_facts(choice: Choice, budget: Budget, *, fall_back: bool = True) -> dict[str, Any]:
+    """What the router's manifest says of its map, and of how to solve it again."""
     return {
         "decides_by": choice.kind,
         "single": choice.single,
         "expected_score": round(choice.score, 4),
         "verdict": choice.verdict,
-        "budget": dict(limits),
+        "budget": budget.limits(),
+        "required": dict(budget.required),
+        "forbidden": {category: sorted(experts) for category, experts in budget.forbidden.items()},
+        "fall_back": fall_back,
     }
+
+
+def budget_of(facts: Mapping[str, Any]) -> Budget:
+    """The budget that the map of a router's manifest was solved within."""
+    forbidden: dict[str, list[str]] = facts.get("forbidden", {})
+    return Budget(
+        **facts.get("budget", {}),
+        required=facts.get("required", {}),
+        forbidden={category: frozenset(experts) for category, experts in forbidden.items()},
+    )

@@ -16,7 +16,7 @@ from coe_routers.artifact import EmbedderRef, Method, RouterArtifact, save_route
 from coe_routers.classifiers import Abstention
 from coe_routers.expected import map_of, rule_facts, rule_files
 from coe_routers.features import routing_text
-from coe_routers.mapping import Choice, choose_map, evidence
+from coe_routers.mapping import Budget, Choice, choose_map, evidence
 from coe_routers.offline._discover import discover
 from coe_routers.offline._optimize import choice_facts
 from coe_routers.offline._state import State, state_files
@@ -144,7 +144,7 @@ def train(
     state = State(evidence=found, cards=cards, prompt_ids=outcomes.prompt_ids, vectors=vectors)
     facts: dict[str, Any] = {
         **rule_facts(choice.rule),
-        **choice_facts(choice, {}),
+        **choice_facts(choice, Budget()),
         "prompts": len(outcomes),
         "seed": options.seed,
         "held_out_accuracy": round(exact, 4),

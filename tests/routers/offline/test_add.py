@@ -62,6 +62,20 @@ def test_the_budget_of_the_last_map_holds(copied: Path, files: tuple[Path, Path]
     assert len(added.choice.map.used()) == 1
 
 
+def test_who_must_and_must_not_answer_still_holds(copied: Path, files: tuple[Path, Path]) -> None:
+    optimize(
+        copied,
+        Budget(required={"poems": "small"}, forbidden={"sums": frozenset({"large"})}),
+        seed=0,
+        resamples=2,
+        fall_back=False,
+    )
+    named = add_experts(copied, outcomes_of(files), {}, seed=0).choice.map.named()
+    assert named["poems"] == "small"
+    assert named["sums"] != "large"
+    assert read_facts(copied).facts["fall_back"] is False
+
+
 def test_known_experts_and_strange_prompts_are_refused(
     copied: Path, files: tuple[Path, Path], folder: Path
 ) -> None:
