@@ -43,7 +43,7 @@ def write_plot(path: Path, drawing: Drawing) -> None:
     """Write a drawing as the suffix of the file says.
 
     Raises:
-        DataError: the suffix is neither `.svg` nor `.png`.
+        DataError: the suffix is neither `.svg` nor `.png`, or there is no such folder.
         PluginError: PNG is asked for and the extra `plot` is not installed.
     """
     check_suffix(path)
@@ -60,6 +60,8 @@ def check_suffix(path: Path | None) -> None:
     suffix = path.suffix.lower()
     if suffix not in (".svg", ".png"):
         raise DataError(f"--plot {path}: expected a file that ends in .svg or .png.")
+    if not path.parent.is_dir():
+        raise DataError(f"--plot {path}: there is no folder {path.parent}.")
     if suffix == ".png":
         library("PIL.ImageDraw", "plot")
 

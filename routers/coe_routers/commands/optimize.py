@@ -57,7 +57,7 @@ def command(
         bool,
         typer.Option("--no-fall-back", help="Route even where it does not beat the best single expert."),
     ] = False,
-    resamples: Annotated[int, typer.Option(help="Resamples for the stability of the map.")] = 100,
+    resamples: Annotated[int, typer.Option(min=1, help="Resamples for the stability of the map.")] = 100,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:

@@ -51,6 +51,8 @@ def test_an_empty_plot(tmp_path: Path) -> None:
 def test_other_files_are_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ends in \.svg or \.png"):
         check_suffix(tmp_path / "front.pdf")
+    with pytest.raises(DataError, match=r"there is no folder .*missing"):
+        check_suffix(tmp_path / "missing" / "front.svg")
     check_suffix(None)
 
 

@@ -94,6 +94,8 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str], trained: Path, fo
         (("--budget", "usd_per_1k=cheap"), "expected a number"),
         (("--require", "poems=nobody"), "expert `nobody`"),
         (("--max-experts", "0"), "`max_experts` is 0"),
+        (("--resamples", "0"), "x>=1"),
+        (("--plot", "missing/front.svg"), "there is no folder missing"),
     ],
 )
 def test_what_is_wrong_is_said(
