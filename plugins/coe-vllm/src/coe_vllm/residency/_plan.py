@@ -9,7 +9,7 @@ in for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Tier = Literal["gpu", "host", "disk"]
@@ -85,7 +85,10 @@ def plan(wanted: str, models: Sequence[Model], memory: Memory) -> tuple[Step, ..
     leaving = victims(missing_gb, awake)
     if leaving is None:
         return None
-    asleep = [model for model in models if model.tier == "host" and model is not target]
+    # The one that is wanted takes its RAM until it is awake, and that comes last.
+    asleep = [
+        replace(model, pinned=True) if model is target else model for model in models if model.tier == "host"
+    ]
     steps = _send_away([by_name[name] for name in leaving], asleep, memory.host_gb)
     return (*steps, Step("wake" if target.tier == "host" else "start", wanted))
 
