@@ -20,6 +20,7 @@ def scored(out: Path, *options: str, timeout_s: float) -> list[dict[str, Any]]:
     return json.loads(out.read_text())["rows"]
 
 
+@pytest.mark.slow
 def test_all_upstream_faults_at_once(tmp_path: Path) -> None:
     (row,) = scored(tmp_path / "score.json", "--quick", timeout_s=120)
     assert (row["wrong"], row["hung"], row["cut"], row["bystanders"], row["missing"]) == (0, 0, 0, 0, 0)

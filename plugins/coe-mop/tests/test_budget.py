@@ -39,7 +39,9 @@ def test_a_plan_never_exceeds_its_budget(
     assert ape <= max(plan.search_calls(regions) + plan.proposals, (budget - plan.reserve) // 2)
 
 
-@pytest.mark.parametrize("budget", [80, 200, 700])
+@pytest.mark.parametrize(
+    "budget", [80, pytest.param(200, marks=pytest.mark.slow), pytest.param(700, marks=pytest.mark.slow)]
+)
 def test_a_build_never_exceeds_its_budget(budget: int, embedder: Embedder) -> None:
     base = Pupil()
     made, ledger = made_with(base, BuildSettings(budget=budget, concurrency=3), embedder)
@@ -48,6 +50,7 @@ def test_a_build_never_exceeds_its_budget(budget: int, embedder: Embedder) -> No
     assert made.bundle.about["calls"] == base.calls
 
 
+@pytest.mark.slow
 def test_failures_count(embedder: Embedder) -> None:
     base = Failing()
     with pytest.raises((BudgetSpent, ExpertUnavailable)):
@@ -55,7 +58,7 @@ def test_failures_count(embedder: Embedder) -> None:
     assert base.calls <= 120
 
 
-@pytest.mark.parametrize("stop_at", [1, 23, 80])
+@pytest.mark.parametrize("stop_at", [23, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 80))])
 def test_an_interrupted_build_ends_the_same(stop_at: int, embedder: Embedder, tmp_path: Path) -> None:
     chosen = BuildSettings(budget=200, concurrency=2, identities=True)
     whole, _ = made_with(Pupil(), chosen, embedder)

@@ -22,6 +22,9 @@ def coe(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("commands")
@@ -88,7 +91,6 @@ def test_evaluate_prints_json(folder: Path) -> None:
     assert found["calls"] <= 360
 
 
-@pytest.mark.slow
 def test_without_instructions_nobody_is_asked(folder: Path) -> None:
     done = coe(folder, "build", "examples.jsonl", "--out", "plain", "--no-instructions", "--json")
     assert json.loads(done.stdout)["calls"] == 0
@@ -97,7 +99,6 @@ def test_without_instructions_nobody_is_asked(folder: Path) -> None:
     assert json.loads(judged.stdout)["calls"] == 0
 
 
-@pytest.mark.slow
 def test_the_printed_configuration_is_valid(folder: Path) -> None:
     printed = coe(folder, "config", "mop", "--base", "echo").stdout
     whole = printed.replace("experts:\n", "version: 1\nexperts:\n  echo: {kind: echo}\n", 1)
@@ -107,7 +108,6 @@ def test_the_printed_configuration_is_valid(folder: Path) -> None:
     assert done.returncode == 0, done.stderr + whole
 
 
-@pytest.mark.slow
 def test_mistakes_are_told(folder: Path) -> None:
     unknown = coe(folder, "build", "examples.jsonl", "--out", "x", "--base", "nobody")
     assert (unknown.returncode, "No expert is called `nobody`" in unknown.stderr) == (3, True)

@@ -296,6 +296,7 @@ def test_the_tree_names_its_splits(embedder: StaticEmbedder) -> None:
     assert found.category[0].startswith("leaf-")
 
 
+@pytest.mark.slow
 def test_random_experts_rarely_split(embedder: StaticEmbedder) -> None:
     plain = synthetic(60)
     split = 0
