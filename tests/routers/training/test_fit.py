@@ -95,8 +95,9 @@ def test_held_out_predictions_cover_every_row_and_set_the_limit(fitted: Fitted) 
     inside = held_out.labels >= 0
     assert held_out.probabilities.shape == (160, 3)
     assert inside.sum() == 120
-    kept = (~held_out.general[inside]).mean()
-    assert kept == pytest.approx(0.95, abs=0.01)
+    # At least 95%; all of them where the classifier is so sure that no limit is worth setting.
+    assert (~held_out.general[inside]).mean() >= 0.94
+    assert held_out.general[~inside].mean() > 0.9
 
 
 @pytest.mark.parametrize(
