@@ -56,7 +56,13 @@ def test_from_outcomes_to_decisions(capsys: pytest.CaptureFixture[str], folder: 
         "diff_ci95",
         "n",
     }
-    assert [row["policy"] for row in report["rows"]][:2] == ["router", "best single"]
+    policies = ["router", "best single", "k-NN per prompt", "random", "category oracle", "prompt oracle"]
+    # Within 25B the best single expert is another; its row stands beside that of no budget.
+    assert [row["policy"] for row in report["rows"]] == [
+        *policies[:2],
+        "best single in budget",
+        *policies[2:],
+    ]
     assert "router" in (tmp_path / "policies.svg").read_text()
 
     decisions = tmp_path / "decisions.jsonl"
@@ -65,6 +71,49 @@ def test_from_outcomes_to_decisions(capsys: pytest.CaptureFixture[str], folder: 
     assert asked(capsys, *arguments)["already"] == 300
     lines = [json.loads(line) for line in decisions.read_text().splitlines()]
     assert {"prompt_id", "category", "uncertainty", "expert", "reason"} <= set(lines[0])
+
+
+def test_what_evaluate_says_of_the_classifier(
+    capsys: pytest.CaptureFixture[str], trained: Path, folder: Path
+) -> None:
+    report = asked(capsys, "evaluate", trained, folder / "test.jsonl")
+    rows = {row["policy"]: row for row in report["rows"]}
+    assert all(row["n"] == 300 for row in rows.values())
+    assert rows["best single"]["diff_points"] == 0.0
+    router = rows["router"]
+    assert router["diff_points"] == pytest.approx(
+        100 * (router["score"] - rows["best single"]["score"]), abs=1e-3
+    )
+    assert router["diff_ci95"][0] < router["diff_points"] < router["diff_ci95"][1]
+    assert router["score_ci95"][0] < router["score"] < router["score_ci95"][1]
+
+    confusion, c = report["confusion"], len(report["categories"])
+    assert [len(row) for row in confusion] == [c + 1] * c
+    assert sum(map(sum, confusion)) == 300
+    # The last column is what went to `general`, whatever the classifier took it for.
+    assert report["general_share"] == pytest.approx(sum(row[-1] for row in confusion) / 300, abs=1e-6)
+    assert sum(report["general_by"].values()) == pytest.approx(report["general_share"], abs=1e-5)
+    assert report["accuracy"] >= sum(confusion[k][k] for k in range(c)) / 300
+    assert 0.0 <= report["calibration_error"] < 0.2
+    assert report["stated_coverage"] == 0.9
+    assert report["accuracy"] <= report["coverage"] <= 1.0
+    assert 1.0 <= report["set_size"] <= c
+    assert sum(report["experts"].values()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_without_labels_evaluate_leaves_out_what_it_cannot_know(
+    capsys: pytest.CaptureFixture[str], trained: Path, folder: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["category"]
+    (tmp_path / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = asked(capsys, "evaluate", trained, tmp_path / "bare.jsonl")
+    labelled = asked(capsys, "evaluate", trained, folder / "test.jsonl")
+    assert "category oracle" not in [row["policy"] for row in report["rows"]]
+    assert report["rows"][0] == labelled["rows"][0]
+    assert report["accuracy"] is None
+    assert report["coverage"] is None
 
 
 def test_tables_for_people(capsys: pytest.CaptureFixture[str], trained: Path, folder: Path) -> None:
@@ -94,7 +143,7 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str], trained: Path, fo
         (("--budget", "usd_per_1k=cheap"), "expected a number"),
         (("--require", "poems=nobody"), "expert `nobody`"),
         (("--max-experts", "0"), "`max_experts` is 0"),
-        (("--resamples", "0"), "x>=1"),
+        (("--resamples", "0"), "--resamples"),
         (("--plot", "missing/front.svg"), "there is no folder missing"),
     ],
 )
