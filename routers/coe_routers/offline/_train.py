@@ -215,7 +215,7 @@ def _fit(
     options: TrainOptions,
     say: Say,
 ) -> tuple[Method, Fitted, tuple[tuple[str, float], ...], str]:
-    """The classifier asked for or, among several, the one that is right most often on held-out rows."""
+    """The classifier asked for or, of several, the first that none beats beyond a standard error."""
     best: tuple[float, str, Method, Fitted] | None = None
     tried: list[tuple[str, float]] = []
     for method, ngrams, dense in _candidates(options, embedder is not None):
@@ -232,7 +232,9 @@ def _fit(
         inside = fitted.held_out.labels >= 0
         right = accuracy(fitted.held_out.probabilities[inside], fitted.held_out.labels[inside])
         tried.append((name, round(right, 4)))
-        if best is None or right > best[0]:
+        # The earlier ones are the best elsewhere; luck must not replace them.
+        error = (right * (1 - right) / max(1, int(inside.sum()))) ** 0.5
+        if best is None or right > best[0] + error:
             best = right, name, method, fitted
     assert best is not None, "at least one is tried"
     return best[2], best[3], tuple(tried), _why(best[1], tried)
@@ -257,7 +259,8 @@ def _why(chosen: str, tried: Sequence[tuple[str, float]]) -> str:
     if not others:
         return "asked for"
     value, name = max(others)
-    return (
-        f"right on {right[chosen]:.1%} of the prompts in {_FOLDS}-fold cross-validation, "
-        f"{100 * (right[chosen] - value):.1f} points more than the next best, {name}"
-    )
+    gap = round(100 * (right[chosen] - value), 1)
+    said = f"right on {right[chosen]:.1%} of the prompts in {_FOLDS}-fold cross-validation, "
+    if gap > 0:
+        return f"{said}{gap:.1f} points more than the next best, {name}"
+    return f"{said}within a standard error of {name} ({value:.1%})"

@@ -131,7 +131,7 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str], trained: Path, fo
     )
     assert code == 0
     assert "linear (n-grams)" in out
-    assert "points more than the next best, centroid (n-grams)" in out
+    assert "within a standard error of centroid (n-grams)" in out
 
 
 @pytest.mark.parametrize(
