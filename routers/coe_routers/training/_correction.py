@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 100
 """With more columns a correction has more numbers than prompts can settle, and takes too long to fit."""
 _STEPS = 100
+_ENOUGH = 1e-6
+"""Part of the penalised likelihood: a step that gains less is the last."""
+_SAMPLE = 2000
+"""Rows, about, that tell how the likelihood curves: the coordinates need not be exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +58,54 @@ def fit_correction(logits: NDArray[np.float32], labels: NDArray[np.int64], tempe
     Source: matrix scaling, Guo et al., arXiv 1706.04599; regularised as in Kull et al., arXiv 1910.12656.
     """
     optimize: Any = library("scipy.optimize", "train")
-    z = logits.astype(np.float64) / temperature
-    n, c = z.shape
-    wanted = np.zeros((n, c))
-    wanted[np.arange(n), labels] = 1.0
+    n, c = logits.shape
+    z = np.hstack([logits.astype(np.float64) / temperature, np.ones((n, 1))])
+    rows = np.arange(n, dtype=np.int64)
     penalty = float(c)
+    scales = _scales(z, penalty)
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        change = flat.reshape(c + 1, c)
-        moved = z + z @ change[:c] + change[c]
+        change = _unscaled(scales, flat)
+        moved = z @ change
+        moved += z[:, :c]
         moved -= moved.max(axis=1, keepdims=True)
-        weights = np.exp(moved)
-        total = weights.sum(axis=1, keepdims=True)
-        likelihood = float(((moved - np.log(total)) * wanted).sum())
-        off = weights / total - wanted
-        slope = np.vstack([z.T @ off, off.sum(axis=0)]) + penalty * change
-        return penalty / 2 * float(flat @ flat) - likelihood, slope.ravel()
+        likelihood = float(moved[rows, labels].sum())
+        np.exp(moved, out=moved)
+        total = moved.sum(axis=1, keepdims=True)
+        likelihood -= float(np.log(total).sum())
+        moved /= total
+        moved[rows, labels] -= 1
+        slope = z.T @ moved + penalty * change
+        return penalty / 2 * float((change**2).sum()) - likelihood, (scales @ slope.T[..., None]).ravel()
 
     found = optimize.minimize(
-        loss, np.zeros((c + 1) * c), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
+        loss,
+        np.zeros(c * (c + 1)),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": _STEPS, "ftol": _ENOUGH},
     )
-    change = np.asarray(found.x, dtype=np.float64).reshape(c + 1, c)
+    change = _unscaled(scales, np.asarray(found.x, dtype=np.float64))
     return Correction(np.eye(c) + change[:c], change[c] * temperature)
+
+
+def _scales(z: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """Coordinates in which the likelihood curves about equally every way: float64[c, c + 1, c + 1].
+
+    Inverse Cholesky factors of each column's own second derivatives where no change is made. In plain
+    coordinates 100 steps do not reach the best correction of 58 columns; in these a few do.
+    """
+    c = z.shape[1] - 1
+    every = max(1, len(z) // _SAMPLE)
+    z = z[::every]
+    shares = np.exp(z[:, :c] - z[:, :c].max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    curved = np.stack([(z.T * (share * (1 - share))) @ z for share in shares.T])
+    inverse = np.linalg.inv(np.linalg.cholesky(every * curved + penalty * np.eye(c + 1)))
+    return inverse.astype(np.float64)
+
+
+def _unscaled(scales: NDArray[np.float64], flat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The change, float64[c + 1, c], that these coordinates stand for."""
+    columns = flat.reshape(len(scales), -1)
+    return (columns[:, None] @ scales)[:, 0].T
