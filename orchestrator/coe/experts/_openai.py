@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -183,7 +183,7 @@ class OpenAIExpert:
             if response.status != 200:
                 raise await self._refusal(response, context)
             if not streamed:
-                return self._whole(await response.read(MAX_REPLY_BYTES, context.remaining_s()))
+                return self._whole(await self._read(response, MAX_REPLY_BYTES, context))
             return await self._stream(response)
         except (Broken, OSError) as error:
             raise self._failure(error) from error
@@ -209,13 +209,16 @@ class OpenAIExpert:
             response = await self._client.post(path, body, timeout_s=self._patience_s(context), headers=trace)
             if response.status != 200:
                 raise await self._refusal(response, context)
-            return await response.read(MAX_REPLY_BYTES, context.remaining_s())
+            return await self._read(response, MAX_REPLY_BYTES, context)
         except (Broken, OSError) as error:
             raise self._failure(error) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    def _read(self, response: Response, limit_bytes: int, context: Context) -> Awaitable[bytes]:
+        return response.read(limit_bytes, context.remaining_s(), self._settings.idle_timeout_s)
 
     def _patience_s(self, context: Context) -> float:
         remaining_s = context.remaining_s()
@@ -299,7 +302,7 @@ class OpenAIExpert:
             response.close()
             message = f"`{name}` answered {status}."
             return ExpertUnavailable(message, expert=name, retry_after_s=retry_after_s)
-        message, param = _error_message(await response.read(MAX_ERROR_BYTES, context.remaining_s()))
+        message, param = _error_message(await self._read(response, MAX_ERROR_BYTES, context))
         message = self._clean(message)
         param = self._clean(param) if param and len(param) <= _MAX_PARAM_CHARACTERS else None
         if status == 429:

@@ -94,6 +94,13 @@ def test_a_fallback_is_told_in_headers_and_body(start: Start, stream: bool) -> N
     assert b'"fallback_from":["a"]' in response.content
 
 
+def test_silence_within_a_whole_answer_leaves_time_to_fall_back(start: Start) -> None:
+    with FakeUpstream(faults={"a": Fault.STALL}) as upstream:
+        quick = behind(upstream, "a", "b").replace("model: a", "model: a, idle_timeout_s: 0.2")
+        response = start(quick).chat("hello")
+    assert (response.status_code, response.headers["x-coe-expert"]) == (200, "b")
+
+
 def test_inbound_control_headers_change_nothing(gateway: Running, upstream: FakeUpstream) -> None:
     spoofed = {
         "x-coe-expert": "b",

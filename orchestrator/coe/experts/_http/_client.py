@@ -29,12 +29,17 @@ class Response:
         self.status = connection.status
         self.headers: Mapping[bytes, bytes] = connection.headers
 
-    async def read(self, limit_bytes: int, timeout_s: float) -> bytes:
-        """The whole body. Raises `Broken` (also when it is larger than the limit); `Silent` in time."""
+    async def read(self, limit_bytes: int, timeout_s: float, idle_timeout_s: float) -> bytes:
+        """The whole body.
+
+        Raises `Broken` (also when it is larger than the limit); `Silent` after `timeout_s`, or after
+        `idle_timeout_s` without a byte.
+        """
         pieces: list[bytes] = []
         size = 0
         connection = self._connection
-        connection.deadline = connection.loop.time() + timeout_s
+        time = connection.loop.time
+        end = time() + timeout_s
         try:
             while True:
                 if piece := connection.take():
@@ -44,6 +49,7 @@ class Response:
                         raise Broken(f"the reply is larger than {limit_bytes} bytes")
                 if connection.complete:
                     break
+                connection.deadline = min(end, time() + idle_timeout_s)
                 await connection.wait_some()
         finally:
             self.close()
