@@ -46,7 +46,7 @@ class OpenAISettings(BaseModel):
     headers: dict[str, str] = Field(default={}, description="Further headers for every request.")
     connect_timeout_s: PositiveFloat = Field(default=5, description="For a new connection.")
     first_byte_timeout_s: PositiveFloat = Field(default=300, description="Until the answer begins.")
-    idle_timeout_s: PositiveFloat = Field(default=120, description="Longest silence within a stream.")
+    idle_timeout_s: PositiveFloat = Field(default=120, description="Longest silence within an answer.")
     stream_options: bool = Field(
         default=True,
         description="False for a server that refuses `stream_options`: what its streams use is estimated.",
