@@ -3,8 +3,8 @@
     python benchmarks/optimize_solver.py [--seeds 3]
 
 Random instances in which larger experts are better on average and every cell differs. Limits lie well below
-what the unlimited map spends, so that they bind. Seed 3 is a hard one: one expert is the best and nearly fills
-the pool by itself, and all five limits together take minutes.
+what the unlimited map spends, so that they bind. Seed 3 is a hard one: one expert is the best and nearly
+fills the pool by itself, and all five limits together take minutes.
 """
 
 from __future__ import annotations
