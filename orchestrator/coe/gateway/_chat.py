@@ -40,6 +40,7 @@ Parse = Callable[[bytes, frozenset[str]], Work]
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_SESSION_BYTES = 256
+_MAX_HELD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +216,21 @@ class ChatHandler:
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)
+            # A piece may end within an event, and an error must not: what is not whole waits for the rest.
+            first, held = _whole_events(first)
             with Limit(self._deadlines, context.remaining_s()):
                 await send({"type": "http.response.body", "body": first, "more_body": True})
                 note.first_byte()
                 count, size = 1, len(first)
                 async for chunk in chunks:
+                    if held or not chunk.endswith(b"\n\n"):
+                        chunk, held = _whole_events(held + chunk)
+                        if not chunk:
+                            continue
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                     count += 1
                     size += len(chunk)
-            last = b""
+            last = held
         except TimeoutError:
             error = ExpertTimeout(f"`{expert}` did not finish within the deadline.", expert=expert)
             note.error = error.code
@@ -234,6 +241,12 @@ class ChatHandler:
         finally:
             note.sent_chunks, note.sent_bytes = count, size
         await send({"type": "http.response.body", "body": last})
+
+
+def _whole_events(data: bytes) -> tuple[bytes, bytes]:
+    """What ends with an event, and the rest; all of it when the rest is larger than any event should be."""
+    end = max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in (b"\n\n", b"\r\n\r\n", b"\r\r"))
+    return (data, b"") if len(data) - end > _MAX_HELD_BYTES else (data[:end], data[end:])
 
 
 def _as_chat(raw: bytes) -> Any:
