@@ -30,6 +30,8 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         header_bytes = int.from_bytes(mapped[:8], "little")
         header = cast("dict[str, dict[str, Any]]", json.loads(mapped[8 : 8 + header_bytes]))
+        if not isinstance(header, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  (it comes from a file)
+            raise ValueError("its header is no object")
         header.pop("__metadata__", None)
         return {name: _view(mapped, 8 + header_bytes, about) for name, about in header.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
