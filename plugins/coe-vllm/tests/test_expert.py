@@ -397,7 +397,8 @@ def test_a_server_that_cannot_wake_fails_its_requests_and_nobody_elses() -> None
 
 def test_sleep_mode_moves_weights_to_host_memory_and_back() -> None:
     async def check() -> None:
-        async with sharing("ab", gpu_gb=1, host_gb=1, sleep="mode") as (memory, experts):
+        # While they change places both take RAM.
+        async with sharing("ab", gpu_gb=1, host_gb=2, sleep="mode") as (memory, experts):
             a, b = experts["a"], experts["b"]
             assert await answer(a) == "a: hello"
             pid = a.backend.server.pid  # type: ignore[attr-defined]
