@@ -40,7 +40,8 @@ Parse = Callable[[bytes, frozenset[str]], Work]
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_SESSION_BYTES = 256
-_MAX_HELD_BYTES = 64 * 1024
+_MAX_EVENT_BYTES = 1024 * 1024
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,20 +218,29 @@ class ChatHandler:
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)
             # A piece may end within an event, and an error must not: what is not whole waits for the rest.
-            first, held = _whole_events(first)
+            whole = _event_end(first)
+            held = bytearray(first[whole:])
             with Limit(self._deadlines, context.remaining_s()):
-                await send({"type": "http.response.body", "body": first, "more_body": True})
+                await send({"type": "http.response.body", "body": first[:whole], "more_body": True})
                 note.first_byte()
-                count, size = 1, len(first)
+                count, size = 1, whole
                 async for chunk in chunks:
                     if held or not chunk.endswith(b"\n\n"):
-                        chunk, held = _whole_events(held + chunk)
-                        if not chunk:
+                        # An end may lie across the pieces.
+                        before = bytes(held[-3:])
+                        end = _event_end(before + chunk) - len(before)
+                        if end <= 0:
+                            held += chunk
+                            if len(held) > _MAX_EVENT_BYTES:
+                                raise ExpertProtocolError(
+                                    f"`{expert}` sent an event without an end.", expert=expert
+                                )
                             continue
+                        chunk, held = bytes(held + chunk[:end]), bytearray(chunk[end:])
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                     count += 1
                     size += len(chunk)
-            last = held
+            last = bytes(held)
         except TimeoutError:
             error = ExpertTimeout(f"`{expert}` did not finish within the deadline.", expert=expert)
             note.error = error.code
@@ -243,10 +253,9 @@ class ChatHandler:
         await send({"type": "http.response.body", "body": last})
 
 
-def _whole_events(data: bytes) -> tuple[bytes, bytes]:
-    """What ends with an event, and the rest; all of it when the rest is larger than any event should be."""
-    end = max(data.rfind(mark) + len(mark) if mark in data else 0 for mark in (b"\n\n", b"\r\n\r\n", b"\r\r"))
-    return (data, b"") if len(data) - end > _MAX_HELD_BYTES else (data[:end], data[end:])
+def _event_end(data: bytes) -> int:
+    """Where the last whole event ends (exclusive); 0 when there is none."""
+    return max([at + len(mark) for mark in _EVENT_ENDS if (at := data.rfind(mark)) >= 0], default=0)
 
 
 def _as_chat(raw: bytes) -> Any:
