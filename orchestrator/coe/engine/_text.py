@@ -9,8 +9,7 @@ import msgspec
 
 from coe.contracts import Reply
 from coe.errors import ExpertProtocolError
-
-_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+from coe.events import MAX_EVENT_BYTES, first_end
 
 
 class _Said(msgspec.Struct):
@@ -57,11 +56,13 @@ async def _texts(chunks: AsyncGenerator[bytes, None], expert: str) -> AsyncGener
         async for piece in chunks:
             rest += piece
             said = b""
-            while (end := _event_end(rest)) >= 0:
+            while (end := first_end(rest)) >= 0:
                 event, rest = rest[:end], rest[end:]
                 said += _event(event, expert)
             if said:
                 yield said
+            if len(rest) > MAX_EVENT_BYTES:
+                raise ExpertProtocolError(f"`{expert}` sent an event without an end.", expert=expert)
         if rest:
             yield rest
     finally:
@@ -100,9 +101,3 @@ def _choice(choice: _Choice) -> Mapping[str, Any]:
         "logprobs": None,
         "finish_reason": choice.finish_reason,
     }
-
-
-def _event_end(data: bytes) -> int:
-    """Where the first event ends (exclusive), or -1."""
-    ends = [at + len(mark) for mark in _ENDS if (at := data.find(mark)) >= 0]
-    return min(ends, default=-1)

@@ -18,6 +18,7 @@ from coe.errors import (
     ExpertTimeout,
     ExpertUnavailable,
 )
+from coe.events import MAX_EVENT_BYTES, first_end
 from coe.experts._http import Broken, HttpClient, Response, Silent, StatusClient
 from coe.wire import ChatRequest, EmbeddingRequest, PromptRequest, Usage
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-MAX_FIRST_EVENT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _DONE_TAIL_BYTES = 32
 _SECRET_LENGTH = 6
@@ -253,8 +253,8 @@ class OpenAIExpert:
                 f"`{content_type.decode('latin-1')[:80]}` where an event stream was expected"
             )
         first = b""
-        while (end := _event_end(first)) < 0:
-            if len(first) > MAX_FIRST_EVENT_BYTES:
+        while (end := first_end(first)) < 0:
+            if len(first) > MAX_EVENT_BYTES:
                 raise self._nonsense("a stream without an event in its first megabyte")
             piece = await response.piece(self._settings.idle_timeout_s)
             if not piece:
@@ -335,16 +335,6 @@ class OpenAIExpert:
         for secret in self._secrets:
             message = message.replace(secret, "***")
         return message[:500]
-
-
-def _event_end(data: bytes) -> int:
-    """Where the first SSE event ends (exclusive), or -1."""
-    end = -1
-    for mark in (b"\n\n", b"\r\n\r\n", b"\r\r"):
-        # No further than the nearest so far: a piece may hold a whole stream.
-        if (at := data.find(mark, 0, len(data) if end < 0 else end)) >= 0:
-            end = at + len(mark)
-    return end
 
 
 def _may_begin(event: bytes) -> bool:

@@ -15,6 +15,7 @@ from coe.contracts import Context
 from coe.deadlines import Deadlines, Limit
 from coe.engine import Engine, Served, Work, coe_object, explanation
 from coe.errors import CoeError, ExpertProtocolError, ExpertTimeout, InvalidRequest
+from coe.events import MAX_EVENT_BYTES, last_end
 from coe.gateway._asgi import (
     EVENT_STREAM,
     Receive,
@@ -40,8 +41,6 @@ Parse = Callable[[bytes, frozenset[str]], Work]
 
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _MAX_SESSION_BYTES = 256
-_MAX_EVENT_BYTES = 1024 * 1024
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +217,7 @@ class ChatHandler:
             with suppress(msgspec.DecodeError, ValueError):
                 first = annotate_first_event(first, expert, facts)
             # A piece may end within an event, and an error must not: what is not whole waits for the rest.
-            whole = _event_end(first)
+            whole = max(last_end(first), 0)
             held = bytearray(first[whole:])
             with Limit(self._deadlines, context.remaining_s()):
                 await send({"type": "http.response.body", "body": first[:whole], "more_body": True})
@@ -228,10 +227,10 @@ class ChatHandler:
                     if held or not chunk.endswith(b"\n\n"):
                         # An end may lie across the pieces.
                         before = bytes(held[-3:])
-                        end = _event_end(before + chunk) - len(before)
+                        end = last_end(before + chunk) - len(before)
                         if end <= 0:
                             held += chunk
-                            if len(held) > _MAX_EVENT_BYTES:
+                            if len(held) > MAX_EVENT_BYTES:
                                 raise ExpertProtocolError(
                                     f"`{expert}` sent an event without an end.", expert=expert
                                 )
@@ -251,11 +250,6 @@ class ChatHandler:
         finally:
             note.sent_chunks, note.sent_bytes = count, size
         await send({"type": "http.response.body", "body": last})
-
-
-def _event_end(data: bytes) -> int:
-    """Where the last whole event ends (exclusive); 0 when there is none."""
-    return max([at + len(mark) for mark in _EVENT_ENDS if (at := data.rfind(mark)) >= 0], default=0)
 
 
 def _as_chat(raw: bytes) -> Any:

@@ -10,8 +10,8 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coe.events import first_end
 from coe.experts._http._connection import Connection
-from coe.experts._openai import _event_end
 
 MARKS = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
@@ -21,7 +21,7 @@ MARKS = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 )
 def test_an_event_ends_at_the_first_empty_line(parts: list[bytes]) -> None:
     data = b"".join(parts)
-    end = _event_end(data)
+    end = first_end(data)
     found = [match.end() for at in range(len(data)) if (match := MARKS.match(data, at))]
     assert end == min(found, default=-1)
 
@@ -32,7 +32,7 @@ def test_the_end_of_an_event_does_not_depend_on_what_comes_after(parts: list[byt
     first = -1
     for part in parts:
         seen += part
-        end = _event_end(seen)
+        end = first_end(seen)
         assert first in (-1, end)
         first = end
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coe.errors import InvalidRequest, RequestTooLarge
+from coe.events import last_end
 from coe.gateway._asgi import ClientGone, read_body
-from coe.gateway._chat import _event_end
 from coe.gateway._facts import annotate_first_event
 from coe.testing import events
 from coe.wire import parse_chat
@@ -98,6 +98,6 @@ def test_only_the_first_event_is_touched(
 @given(st.lists(st.sampled_from([b"data: {}\n\n", b"data: x\r\n\r\n", b": c\n\n"])), st.integers(0, 60))
 def test_what_is_forwarded_ends_with_an_event(whole: list[bytes], cut: int) -> None:
     data = b"".join(whole)[:cut]
-    end = _event_end(data)
+    end = max(last_end(data), 0)
     assert not end or data[:end].endswith((b"\n\n", b"\r\n\r\n"))
     assert b"\n\n" not in data[end:]
