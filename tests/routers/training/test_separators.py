@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn import svm
 
-sparse = pytest.importorskip("scipy.sparse")
-svm = pytest.importorskip("sklearn.svm")
-
-from coe_routers.training import _separators  # noqa: E402
-from coe_routers.training._separators import Separators  # noqa: E402
+from coe_routers.training import _separators
+from coe_routers.training._separators import Separators
 
 
 def rows(seed: int, n: int = 600, columns: int = 6) -> tuple[object, np.ndarray]:
