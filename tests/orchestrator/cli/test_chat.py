@@ -123,8 +123,8 @@ def test_ctrl_c_stops_an_answer_then_leaves(pool_file: Path, upstream: FakeUpstr
 def _interrupt(process: subprocess.Popen[str]) -> int:
     """Its exit status after Ctrl-C, pressed again where the first was not seen.
 
-    Python looks for signals between its own instructions: one that comes after the last look before a read of stdin
-    waits until the read is over.
+    Python looks for signals between its own instructions: one that comes after the last look before a read of
+    stdin waits until the read is over.
     """
     for _ in range(3):
         process.send_signal(signal.SIGINT)
