@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +34,11 @@ def make_expert(kind: str, name: str, keys: dict[str, Any], **given: Any) -> Any
 def make() -> Callable[..., Expert]:
     """`make_expert`."""
     return make_expert
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What vLLM is asked once is kept for these tests, and not among the user's files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield

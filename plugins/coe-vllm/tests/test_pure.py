@@ -140,7 +140,7 @@ def test_arguments_become_flags(tmp_path: Path) -> None:
             "enforce-eager": True,
             "enable_prefix_caching": False,
             "speculative_config": {"method": "ngram", "num_speculative_tokens": 4},
-            "allowed_origins": ["a", "b"],
+            "lora_target_modules": ["a", "b"],
             "moe_backend": "triton",
         },
         python=Path("venv/bin/python"),
@@ -151,7 +151,7 @@ def test_arguments_become_flags(tmp_path: Path) -> None:
         *("--host", "127.0.0.1", "--port", "7", "--model", "m", "--served-model-name", "base"),
         *("--max-model-len", "1024", "--enforce-eager", "--no-enable-prefix-caching"),
         *("--speculative-config", '{"method": "ngram", "num_speculative_tokens": 4}'),
-        *("--allowed-origins", "a", "b", "--moe-backend", "triton"),
+        *("--lora-target-modules", "a", "b", "--moe-backend", "triton"),
     ]
 
 

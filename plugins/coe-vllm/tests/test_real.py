@@ -24,7 +24,10 @@ pytest.importorskip("vllm", reason="vLLM is not installed: run `make test-vllm`"
 
 from coe.testing import chat, collect, context
 from coe.testing.conformance import RewardConformance
+from coe_vllm._presets import PRESETS
 from coe_vllm.merging import merge, read_lora, write_lora
+from coe_vllm.server._arguments import ask, problems
+from coe_vllm.server._check import cache_dir
 
 from . import models
 from .conftest import make_expert
@@ -199,6 +202,33 @@ def test_nothing_is_left_when_coe_is_killed(gateway: Gateway) -> None:
     while any(map(alive, pids)) and time.monotonic() < until_s:
         time.sleep(0.1)
     assert not any(map(alive, pids))
+
+
+def test_the_installed_vllm_takes_every_preset_and_names_mistakes() -> None:
+    # Its parser is the same on a CPU and on a GPU, so the presets for GPUs are checked here too.
+    known = asyncio.run(ask(sys.executable, {}, cache_dir()))
+    assert len(known.options) > 200
+    for name, preset in PRESETS.items():
+        assert problems(known, preset.args, preset.env) == [], name
+    passed = {
+        "moe_backend": "triton",
+        "enable_expert_parallel": True,
+        "quantization": "fp8",
+        "speculative_config": {"method": "ngram", "num_speculative_tokens": 4, "prompt_lookup_max": 4},
+        "enable_prefix_caching": False,
+        "max_model_len": "32k",
+    }
+    assert problems(known, passed) == []
+    for mistake, meant in (
+        ({"moe_backnd": "triton"}, "`moe_backend`"),
+        ({"moe_backend": "tritn"}, "`triton`"),
+        ({"quantization": "fp9"}, "`fp8`"),
+        ({"enable_expert_paralel": True}, "`enable_expert_parallel`"),
+        ({"speculative_config": {"num_speculative_token": 4}}, "`num_speculative_tokens`"),
+        ({"compilation_config": {"cudagraph_mod": 1}}, "`cudagraph_mode`"),
+    ):
+        (said,) = problems(known, mistake)
+        assert meant in said, said
 
 
 def launch(tmp_path: Path, model: Path, **args: Any) -> dict[str, Any]:

@@ -113,14 +113,6 @@ def test_a_server_that_cannot_start_gives_the_reason_of_its_log() -> None:
     with_expert(check, launched(args={"fail": "no memory"}))
 
 
-def test_an_argument_that_vllm_does_not_know_is_named() -> None:
-    async def check(expert: VllmExpert) -> None:
-        with pytest.raises(ExpertUnavailable, match="unrecognized arguments: --moe-backnd"):
-            await expert.start()
-
-    with_expert(check, launched(args={"moe_backnd": True}))
-
-
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
     async def check(expert: VllmExpert) -> None:
         with pytest.raises(ExpertUnavailable, match=r"none/python: No such file"):

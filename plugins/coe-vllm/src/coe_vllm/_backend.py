@@ -6,11 +6,12 @@ import secrets
 from pathlib import Path
 from typing import Protocol
 
-from coe.errors import ExpertUnavailable
+from coe.errors import ConfigError, ExpertUnavailable
 from coe_vllm._api import VllmApi
 from coe_vllm._settings import Launch, VllmSettings
 from coe_vllm.server import Order, Server, StartFailed, Status
-from coe_vllm.server._command import argv, environment
+from coe_vllm.server._check import Check
+from coe_vllm.server._command import arguments, argv, environment, python_of
 from coe_vllm.server._ports import free_port
 
 
@@ -77,7 +78,11 @@ class Attached:
 
 
 class Launched:
-    """A server that coe runs."""
+    """A server that coe runs.
+
+    Raises:
+        ConfigError: the vLLM that is to run does not take its arguments, as far as that is known already.
+    """
 
     def __init__(self, name: str, settings: VllmSettings, launch: Launch, model: str, base_dir: Path) -> None:
         self._name = name
@@ -88,6 +93,15 @@ class Launched:
         self.api_key = settings.api_key.get_secret_value() if settings.api_key else secrets.token_urlsafe(24)
         self.api = VllmApi(f"http://127.0.0.1:{launch.port or 0}", self.api_key)
         self.server = Server(name, self._order, self._healthy, launch.start_timeout_s)
+        self._check = Check(
+            name,
+            python_of(launch, base_dir),
+            arguments(launch),
+            environment(launch, api_key="", base_dir=base_dir),
+            frozenset(launch.env),
+        )
+        if (why := self._check.known()) is not None:
+            raise ConfigError(f"experts.{name}.launch: {why}.")
 
     @property
     def status(self) -> Status:
@@ -96,6 +110,8 @@ class Launched:
 
     async def start(self) -> None:
         """Launch it and wait until it serves."""
+        if self.server.status.state == "stopped" and (why := await self._check.refusal()) is not None:
+            raise ExpertUnavailable(f"`{self._name}` cannot be started: {why}.", expert=self._name)
         try:
             await self.server.start()
         except StartFailed as error:
@@ -113,6 +129,7 @@ class Launched:
 
     async def aclose(self) -> None:
         """End the process for good."""
+        await self._check.aclose()
         await self.server.aclose()
         for api in (self.api, *self._closing):
             await api.aclose()

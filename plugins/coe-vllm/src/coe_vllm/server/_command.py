@@ -23,10 +23,14 @@ def arguments(launch: Launch) -> dict[str, Argument]:
     return {**(PRESETS[launch.preset].args if launch.preset else {}), **given}
 
 
+def python_of(launch: Launch, base_dir: Path) -> str:
+    """The Python of the environment that holds vLLM."""
+    return sys.executable if launch.python is None else str(base_dir / launch.python.expanduser())
+
+
 def argv(launch: Launch, *, model: str, name: str, port: int, base_dir: Path) -> list[str]:
     """The command that serves `model` under `name` on a port of the loopback interface."""
-    python = sys.executable if launch.python is None else str(base_dir / launch.python.expanduser())
-    command = [python, "-m", MODULE, "--host", "127.0.0.1", "--port", str(port)]
+    command = [python_of(launch, base_dir), "-m", MODULE, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", model, "--served-model-name", name]
     for key, value in arguments(launch).items():
         command += _flag(key, value)

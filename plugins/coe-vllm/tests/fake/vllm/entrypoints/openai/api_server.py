@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
 FAILURE = """(EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101] Traceback (most recent call last):
 (EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101]   File "vllm/v1/engine/core.py", line 1, in run
 (EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101] ValueError: {why}
@@ -214,21 +217,7 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     """Serve until a signal comes."""
-    parser = argparse.ArgumentParser(prog="api_server.py")
-    parser.add_argument("--host")
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--model")
-    parser.add_argument("--served-model-name")
-    parser.add_argument("--max-model-len", type=int)
-    parser.add_argument("--max-num-seqs", type=int)
-    parser.add_argument("--max-loras", type=int)
-    parser.add_argument("--max-lora-rank", type=int)
-    parser.add_argument("--enable-lora", action="store_true")
-    parser.add_argument("--enable-sleep-mode", action="store_true")
-    parser.add_argument("--fail", default="")
-    parser.add_argument("--delay-s", type=float, default=0)
-    parser.add_argument("--slow-s", type=float, default=0)
-    options = parser.parse_args()
+    options = make_arg_parser(FlexibleArgumentParser(prog="api_server.py")).parse_args()
     print("(APIServer pid=5) INFO 11-22 04:47:00 [model.py:733] Resolved architecture: LlamaForCausalLM")
     state = State(options)
     # In a session of its own, so that only its parentage shows whose it is.
