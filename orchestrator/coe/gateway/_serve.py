@@ -20,8 +20,8 @@ from coe.gateway._follow import follow
 from coe.gateway._ids import new_decision_id
 from coe.gateway._metrics import Metrics
 from coe.gateway._reload import Outcome, Preparing, Reloading
-from coe.gateway._server import HangUp, Server, settle, uvloop_loop
-from coe.gateway._workers import Supervisor
+from coe.gateway._server import HangUp, Server, ended_by_signals, settle, uvloop_loop
+from coe.gateway._starting import starting
 from coe.registry import Registry
 
 
@@ -50,7 +50,8 @@ def serve(
         asyncio.run(_supervise(source, text, config, listener, greet))
         return
     metrics = Metrics()
-    built = build(config, registry, metrics, time.monotonic)
+    with starting():
+        built = build(config, registry, metrics, time.monotonic)
     with asyncio.Runner(loop_factory=uvloop_loop) as runner:
         runner.run(_serve(source, text, built, metrics, listener, greet))
 
@@ -94,12 +95,12 @@ async def _supervise(
     on_listening: Callable[[], None],
 ) -> None:
     """In worker processes, which this one watches."""
+    from coe.gateway._workers import Supervisor  # Late: one process alone starts sooner without it.
+
     verbose = logging.getLogger().isEnabledFor(logging.INFO)
     supervisor = Supervisor(source, text, config, listener, verbose=verbose)
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, supervisor.stop)
-    with _reloads(source, supervisor.reloading, supervisor.stop):
+    stop = partial(asyncio.get_running_loop().call_soon_threadsafe, supervisor.stop)
+    with ended_by_signals(stop), _reloads(source, supervisor.reloading, supervisor.stop):
         await supervisor.run(on_listening)
 
 
@@ -126,6 +127,7 @@ def _reloads(source: ConfigSource, reloading: Reloading, stop: Callable[[], None
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by default it would kill what is just ending
         for task in tuple(tasks):
             task.cancel()
 

@@ -23,6 +23,7 @@ from coe.gateway._tls import load_certificate, tls_context
 _log = logging.getLogger("coe.gateway")
 
 BACKLOG = 2048
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class App(Protocol):
@@ -136,14 +137,24 @@ class Server:
     @contextmanager
     def capture_signals(self) -> Generator[None]:
         """Meanwhile: the signals that end us."""
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self._stop)
-        try:
+        with ended_by_signals(self.stop):
             yield
-        finally:
-            for each in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(each)
+
+
+@contextmanager
+def ended_by_signals(stop: Callable[[], object]) -> Generator[None]:
+    """Meanwhile SIGTERM and SIGINT call `stop`, which may come from anywhere. Afterwards they are ignored.
+
+    The process is as good as over then: one that comes late must not change its exit status. Handlers of the
+    loop would leave a moment, when it closes, in which a signal kills.
+    """
+    for each in ENDING:
+        signal.signal(each, lambda _number, _frame: stop())
+    try:
+        yield
+    finally:
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
 
 
 class HangUp:
