@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -86,13 +86,22 @@ def test_metrics_that_do_not_exist() -> None:
         score(lambda _answer, _right: 7.0, "a", ("b",))
 
 
-def test_rouge_is_googles() -> None:
-    pytest.importorskip("rouge_score", reason="coe-mop[rouge] is not installed")
-    assert find_metric("rouge-l")("the cat sat", "the cat sat down") == pytest.approx(6 / 7)
+@pytest.mark.parametrize(
+    ("answer", "right", "expected"),
+    [
+        ("the cat sat", "The cat sat down.", 6 / 7),
+        ("down sat the cat", "the cat sat down", 1 / 2),
+        ("für Elise", "Für Elise!", 1),
+        ("dog", "cat", 0),
+        ("", "", 0),
+    ],
+)
+def test_rouge_l_is_the_longest_common_subsequence(answer: str, right: str, expected: float) -> None:
+    assert find_metric("rouge-l")(answer, right) == pytest.approx(expected)
 
 
-@pytest.mark.skipif(find_spec("rouge_score") is not None, reason="rouge-score is installed")
-def test_rouge_says_what_to_install() -> None:
+def test_rouge_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
     with pytest.raises(PluginError) as caught:
         find_metric("rouge-l")
     assert caught.value.hint == "pip install 'coe-mop[rouge]'"
