@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from coe.cli._options import ConfigOption, checked, registry_for
 from coe.config import Config, ConfigSource, Overrides
 from coe.experts import fetch_models
-from coe.gateway import log_to_stderr, refuse_open, serve
+from coe.gateway import log_to_stderr, refuse_open, serve, starting
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -44,36 +43,48 @@ def run(
     """
     log_to_stderr(verbose=verbose)
     overrides = Overrides(host=host, port=port, workers=workers, allow_open=allow_open or None, redis=redis)
-    source = ConfigSource.found(config, overrides)
-    text = source.read()
-    settings = source.parse(text)
-    registry = registry_for(settings)
-    checked(settings, registry)
+    with starting():
+        source = ConfigSource.found(config, overrides)
+        text = source.read()
+        settings = source.parse(text)
+        registry = registry_for(settings)
+        checked(settings, registry)
     refuse_open(settings)
+    if any(expert.kind == "local" for expert in settings.experts.values()):
+        _fetch(settings)
+    serve(source, text, settings, registry, lambda url: _greet(url, settings, source.path is None))
+
+
+def _fetch(settings: Config) -> None:
+    from rich.console import Console  # Late: a server without a model of its own starts sooner without it.
+
     with Console(stderr=True).status("Looking for the model …") as status:
         fetch_models(settings, status.update)
-    serve(source, text, settings, registry, lambda url: _greet(url, settings, source.path is None))
 
 
 def _greet(url: str, config: Config, embedded: bool) -> None:
     """Say where it listens and what to do next."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     model = next(iter(config.routers))
     routable = [name for name, expert in config.experts.items() if expert.routable]
-    console.print(f"[bold]coe[/bold] serves [bold]{url}/v1[/bold] — configuration: {config.source}")
+    _say(f"{_bold('coe')} serves {_bold(f'{url}/v1')} — configuration: {config.source}")
     for name, router in config.routers.items():
         experts = ", ".join(routable if router.experts is None else router.experts)
-        console.print(f"  model [bold]{name}[/bold] chooses among: {experts}")
+        _say(f"  model {_bold(name)} chooses among: {experts}")
     if embedded:
-        console.print(
-            "  These experts are prompts on SmolLM2-135M, a [bold]very small[/bold] model on this CPU: good "
+        _say(
+            f"  These experts are prompts on SmolLM2-135M, a {_bold('very small')} model on this CPU: good "
             "for seeing routing work, not for answers to rely on.\n"
             "  Add a real model: `coe init`, put its URL under `experts:`, `coe serve`."
         )
-    console.print(f"  Try: coe chat --url {url}, or", style="dim")
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"What is 6 times 7?"}}]}}'
-    console.print(
-        f"       curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-        style="dim",
-        markup=False,
-    )
+    _say(typer.style(f"  Try: coe chat --url {url}, or", dim=True))
+    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+    _say(typer.style(f"       {curl}", dim=True))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _bold(text: str) -> str:
+    return typer.style(text, bold=True)

@@ -144,7 +144,7 @@ class CardConfig(Strict):
 class PluginSettings(BaseModel):
     """A block whose `kind` names a plugin; the other keys are that plugin's settings."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     kind: str = Field(description="Name of the plugin, as `coe plugins list` shows it.")
 

@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors."""
+    """Unknown keys are errors.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `defer_build`: most blocks are only ever checked as a part of `Config`, which has
+    their schemas within its own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)

@@ -79,6 +79,11 @@ class TenantsConfig(Strict):
     )
 
     @property
+    def named(self) -> bool:
+        """Whether there is anybody to tell from anybody else."""
+        return self.keys_file is not None or bool(self.policies)
+
+    @property
     def limited(self) -> bool:
         """Whether any policy counts something."""
         return any(

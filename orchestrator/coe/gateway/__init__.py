@@ -6,5 +6,15 @@ from coe.gateway._exposure import refuse_open
 from coe.gateway._log import log_to_stderr
 from coe.gateway._metrics import Metrics
 from coe.gateway._serve import serve
+from coe.gateway._starting import starting
 
-__all__ = ["Built", "Gateway", "Metrics", "build", "log_to_stderr", "refuse_open", "serve"]
+__all__ = [
+    "Built",
+    "Gateway",
+    "Metrics",
+    "build",
+    "log_to_stderr",
+    "refuse_open",
+    "serve",
+    "starting",
+]

@@ -19,7 +19,6 @@ from coe.gateway._chat import ChatHandler, Parse
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Handler, Paths
 from coe.gateway._metrics import Metrics
-from coe.gateway._openapi import document
 from coe.gateway._reload import Changing
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
@@ -202,6 +201,8 @@ class Gateway:
 
     async def _openapi(self, scope: Scope, receive: Receive, send: Send) -> int:
         """`GET /openapi.json`: what is served, for programs."""
+        from coe.gateway._openapi import document  # Late: hardly anybody asks, and the start is quicker.
+
         described = document(self.serving.config, __version__)
         await respond(send, 200, msgspec.json.encode(described))
         return 200

@@ -7,15 +7,18 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from coe.config import Config
 from coe.contracts import Expert
 from coe.engine import Engine, Observer, open_engine
 from coe.gateway._exposure import refuse_open
-from coe.gateway._tracing import Tracing, open_tracing
 from coe.journal import Journal, open_journal
 from coe.registry import Registry
-from coe.tenants import Tenants, open_tenants
+
+if TYPE_CHECKING:
+    from coe.gateway._tracing import Tracing
+    from coe.tenants import Tenants
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,18 +82,38 @@ def build(
     """
     refuse_open(config)
     before = (previous.config, previous.engine) if previous else None
-    tenants = open_tenants(
-        config, clock, wall_clock, secrets.token_hex(8), previous.tenants if previous else None
-    )
+    tenants = _tenants(config, clock, wall_clock, previous)
     engine = open_engine(config, registry, observer, clock, before, stand_in, secrets.randbits(32))
     if previous is not None and previous.config.tracing == config.tracing:
         tracing = previous.tracing
     else:
-        tracing = open_tracing(config.tracing)
+        tracing = _tracing(config)
     if previous is not None and _keeps_journal(previous.config, config):
         return Built(config, engine, previous.journal, tenants, tracing)
     journal = open_journal(config.journal, config.base_dir, clock, wall_clock)
     return Built(config, engine, journal, tenants, tracing)
+
+
+# What is not configured is not imported: a server shall answer soon after its start.
+
+
+def _tenants(
+    config: Config, clock: Callable[[], float], wall_clock: Callable[[], float], previous: Built | None
+) -> Tenants | None:
+    if not config.tenants.named:
+        return None
+    from coe.tenants import open_tenants
+
+    before = previous.tenants if previous else None
+    return open_tenants(config, clock, wall_clock, secrets.token_hex(8), before)
+
+
+def _tracing(config: Config) -> Tracing | None:
+    if config.tracing.exporter is None:
+        return None
+    from coe.gateway._tracing import open_tracing
+
+    return open_tracing(config.tracing)
 
 
 def _keeps_journal(old: Config, new: Config) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from coe.engine import DEFAULT_TENANT
 from coe.gateway._asgi import Scope
-from coe.tenants import TenantGuard, Tenants
+
+if TYPE_CHECKING:
+    from coe.tenants import TenantGuard, Tenants
 
 
 def api_key(scope: Scope) -> str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -31,10 +31,12 @@ from coe.gateway._facts import annotate, annotate_first_event, routing_lines
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
 from coe.gateway._note import Note
-from coe.gateway._tracing import Tracing
 from coe.journal import Journal
-from coe.tenants import TenantGuard, Tenants
 from coe.wire import chat_request, parse_chat
+
+if TYPE_CHECKING:
+    from coe.gateway._tracing import Tracing
+    from coe.tenants import TenantGuard, Tenants
 
 Parse = Callable[[bytes, frozenset[str]], Work]
 """From a body, and the fields that pass unread, to what is asked for."""

@@ -10,13 +10,13 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 
-class Counts(Collector):
+class Counts:
     """A counter by labels: `counts.by[a, b] += 1`.
 
     Args:
@@ -33,13 +33,15 @@ class Counts(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The library's family."""
+        from prometheus_client.core import CounterMetricFamily  # Late: see `Metrics.collect`.
+
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
         for labels, count in self.by.items():
             family.add_metric(labels, count)
         yield family
 
 
-class Spread(Collector):
+class Spread:
     """A histogram by one label.
 
     Args:
@@ -63,6 +65,8 @@ class Spread(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The library's family."""
+        from prometheus_client.core import HistogramMetricFamily  # Late: see `Metrics.collect`.
+
         family = HistogramMetricFamily(self._name, self._text, labels=[self._label])
         names = [*map(str, map(float, self._bounds)), "+Inf"]
         for label, (counts, total) in self._rows.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,9 +13,11 @@ from coe.contracts import Card, Reply
 from coe.engine import DEFAULT_TENANT, Routed, Served, Trail
 from coe.errors import CoeError
 from coe.gateway._asgi import ClientGone
-from coe.gateway._tracing import Span
 from coe.journal import MAX_PROMPT_CHARACTERS, Attempt, Journal, Likely, Record, session_hash
 from coe.wire import ChatRequest, last_user_text
+
+if TYPE_CHECKING:
+    from coe.gateway._tracing import Span
 
 _MAX_MODEL_CHARACTERS = 256
 """A caller may ask for anything; what no expert or router is called is not worth more."""

@@ -14,6 +14,7 @@ from coe.config import Config, ConfigSource, InvalidConfig, changes, check_plugi
 from coe.errors import CoeError, ConfigError
 from coe.gateway._built import Built
 from coe.gateway._exposure import refuse_open
+from coe.gateway._starting import single_threaded_blas
 from coe.gateway._tls import tls_context
 from coe.registry import FIRST_PARTY, Registry
 
@@ -57,7 +58,9 @@ def read_config(source: ConfigSource, text: str, host: str) -> tuple[Config, Reg
     """
     config = source.parse(text)
     registry = Registry(allow=FIRST_PARTY.union(config.plugins.allow))
-    if problems := check_plugins(config, registry):
+    with single_threaded_blas():
+        problems = check_plugins(config, registry)
+    if problems:
         raise InvalidConfig(problems)
     if config.server.tls is not None:
         tls_context(config.server.tls, config.base_dir)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily
 
-from coe.tenants import TenantStats
-
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+    from coe.tenants import TenantStats
 
 _COUNTERS = {
     "requests": "Requests with a valid key.",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib.metadata
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from functools import cached_property
+from importlib.metadata import Distribution, EntryPoint
 from typing import Any, Literal, cast
 
 from coe.contracts import GROUPS, Plugin
@@ -52,8 +53,9 @@ class Registry:
         self, allow: Collection[str] | None = None, entry_points: Iterable[EntryPoint] | None = None
     ) -> None:
         self._allow = None if allow is None else frozenset(map(_normalise, allow))
-        self._entry_points = entry_points
+        self._given = entry_points
         self._found: dict[str, list[tuple[Found, EntryPoint]]] = {}
+        self._named: dict[Distribution, tuple[str, str]] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
 
     def found(self, group: str | None = None) -> list[Found]:
@@ -137,18 +139,29 @@ class Registry:
 
     def _of(self, group: str) -> list[tuple[Found, EntryPoint]]:
         if group not in self._found:
-            offered = (
-                importlib.metadata.entry_points(group=group)
-                if self._entry_points is None
-                else (entry_point for entry_point in self._entry_points if entry_point.group == group)
-            )
-            pairs = [(self._describe(entry_point), entry_point) for entry_point in offered]
+            pairs = [(self._describe(each), each) for each in self._offered if each.group == group]
             self._found[group] = sorted(pairs, key=lambda pair: (pair[0].name, pair[0].distribution))
         return self._found[group]
 
+    @cached_property
+    def _offered(self) -> Sequence[EntryPoint]:
+        """Entry points of all groups, from one look through the installed distributions."""
+        if self._given is not None:
+            return tuple(self._given)
+        offered = importlib.metadata.entry_points()
+        return [each for group in GROUPS for each in offered.select(group=group)]
+
+    def _distribution(self, entry_point: EntryPoint) -> tuple[str, str]:
+        """Name and version, which take long to read: one object stands for a whole distribution."""
+        distribution = entry_point.dist
+        if distribution is None:
+            return "unknown", "0"
+        if distribution not in self._named:
+            self._named[distribution] = distribution.name, distribution.version
+        return self._named[distribution]
+
     def _describe(self, entry_point: EntryPoint) -> Found:
-        distribution = entry_point.dist.name if entry_point.dist else "unknown"
-        version = entry_point.dist.version if entry_point.dist else "0"
+        distribution, version = self._distribution(entry_point)
         allowed = self._allow is None or _normalise(distribution) in self._allow
         return Found(
             group=entry_point.group,

@@ -41,7 +41,7 @@ def open_tenants(
         ConfigError: the keys file cannot be read, or the Redis URL is not one.
     """
     tenants = config.tenants
-    if tenants.keys_file is None and not tenants.policies:
+    if not tenants.named:
         return None
     ring = None
     if tenants.keys_file is not None:

@@ -36,7 +36,8 @@ _LIMITS = tuple(each.name for each in fields(Abstention))
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Deferred, as all but one are only checked as a part of another.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class EmbedderRef(_Strict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ _ROW_BITS = 20
 _ROW_LIMIT = np.array(1 << _ROW_BITS, np.uint64)
 _ROW_MASK = np.array((1 << _ROW_BITS) - 1, np.uint64)
 _HASHED_AT_ONCE = 256
-_PLAIN = re.compile(rf"[a-z]{{1,{MAX_WORD_CHARS}}}")
 _CONTROLS = bytes(
     code for code in range(128) if unicodedata.category(chr(code)) == "Cc" and not chr(code).isspace()
 )
@@ -69,9 +67,14 @@ class TokenRows:
         return np.concatenate(parts, dtype=np.int64)
 
 
+def _plain(token: str) -> bool:
+    """Whether these are letters from a to z alone, and not too many. A third of the time of a pattern."""
+    return token.isascii() and token.isalpha() and token.islower() and len(token) <= MAX_WORD_CHARS
+
+
 def _table(vocabulary: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """The table, uint64[2^b] with at least two places for each word, and 64 - b to shift a hash by."""
-    rows = [row for row, token in enumerate(vocabulary[: 1 << _ROW_BITS]) if _PLAIN.fullmatch(token)]
+    rows = [row for row, token in enumerate(vocabulary[: 1 << _ROW_BITS]) if _plain(token)]
     bits = max(1, (2 * len(rows)).bit_length())
     table = np.zeros(1 << bits, np.uint64)
     shift = np.array(64 - bits, np.uint64)

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 
 import msgspec
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 _LOWEST = frozenset({"coe_expert_healthy", "coe_expert_awake"})
 """Gauges that are true of the whole only when they are true of every process."""
@@ -25,7 +22,7 @@ class Family(msgspec.Struct, array_like=True):
     samples: list[tuple[str, dict[str, str], float]]
 
 
-def snapshot(registry: CollectorRegistry) -> list[Family]:
+def snapshot(metrics: Iterable[Metric]) -> list[Family]:
     """What a process counts, ready for JSON."""
     return [
         Family(
@@ -35,7 +32,7 @@ def snapshot(registry: CollectorRegistry) -> list[Family]:
             # JSON has no other numbers.
             [(each.name, each.labels, float(each.value)) for each in metric.samples if isfinite(each.value)],
         )
-        for metric in registry.collect()
+        for metric in metrics
     ]
 
 
@@ -70,20 +67,10 @@ def lasting(snapshot: Iterable[Family]) -> list[Family]:
     return [family for family in snapshot if family.kind in _GROWING]
 
 
-def exposition(families: Iterable[Family]) -> bytes:
-    """Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(_Merged(families))
-    return generate_latest(registry)
-
-
-class _Merged(Collector):
-    def __init__(self, families: Iterable[Family]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        for family in self._families:
-            metric = Metric(family.name, family.text, family.kind)
-            for name, labels, value in family.samples:
-                metric.add_sample(name, labels, value)
-            yield metric
+def families(snapshot: Iterable[Family]) -> Iterable[Metric]:
+    """As the library has them."""
+    for family in snapshot:
+        metric = Metric(family.name, family.text, family.kind)
+        for name, labels, value in family.samples:
+            metric.add_sample(name, labels, value)
+        yield metric

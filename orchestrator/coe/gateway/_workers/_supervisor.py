@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 import coe.errors
 from coe.config import Config, ConfigSource
 from coe.errors import CoeError, UserError
+from coe.gateway._exposition import exposition
 from coe.gateway._reload import Outcome, Reloading, described, read_config
 from coe.gateway._workers._host import shared_experts
 from coe.gateway._workers._link import Gone
-from coe.gateway._workers._merge import Family, exposition, lasting, merged, snapshot
+from coe.gateway._workers._merge import Family, families, lasting, merged, snapshot
 from coe.gateway._workers._order import Failure, Host, Order
 from coe.gateway._workers._slot import Slot
 
@@ -213,7 +214,8 @@ class Supervisor:
     async def scrape(self) -> bytes:
         """Prometheus' text of all workers; those that have ended still count."""
         await asyncio.gather(*(self._count(slot) for slot in self._workers))
-        return exposition(merged([snapshot(self._registry), self._departed, *self._counts.values()]))
+        own = snapshot(self._registry.collect())
+        return exposition(families(merged([own, self._departed, *self._counts.values()])))
 
     async def _count(self, slot: Slot) -> None:
         """Ask a worker for its counts; those of the last time stay when it does not answer."""

@@ -22,6 +22,7 @@ from coe.gateway._log import log_to_stderr
 from coe.gateway._metrics import Metrics
 from coe.gateway._reload import Outcome, Preparing, read_config
 from coe.gateway._server import Server, settle, uvloop_loop
+from coe.gateway._starting import starting
 from coe.gateway._workers._host import HostApp, build_host
 from coe.gateway._workers._link import Gone, Link
 from coe.gateway._workers._merge import snapshot
@@ -71,12 +72,12 @@ class Worker:
             line.cancel()
 
     async def _serve(self, order: Order, line: asyncio.Task[None]) -> None:
-        config, registry = read_config(order.source, order.text, order.bound)
         is_host = order.role == "host"
         make = self._build_host if is_host else self._build
-        gateway = Gateway(
-            make(config, registry), self._metrics, time.monotonic, new_decision_id, self, self._scrape
-        )
+        with starting():
+            config, registry = read_config(order.source, order.text, order.bound)
+            built = make(config, registry)
+        gateway = Gateway(built, self._metrics, time.monotonic, new_decision_id, self, self._scrape)
         app = HostApp(gateway, order.host.key) if is_host and order.host else gateway
         listening = asyncio.Event()
         server = Server(app, _unencrypted(config) if is_host else config, listening.set)
@@ -118,7 +119,7 @@ class Worker:
             case "abort":
                 return await self._preparing.abort()
             case "metrics":
-                return snapshot(self._metrics.registry)
+                return snapshot(self._metrics.collect())
             case _:
                 raise ValueError(f"no such question: {what}")
 
