@@ -17,6 +17,7 @@ import msgspec
 
 from coe.gateway._asgi import Application, Scope
 from coe.gateway._exchange import STATUS_LINES, Exchange
+from coe.heads import SeenHead, seen
 from coe.wire import ErrorDetail, ErrorEnvelope
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -82,6 +83,8 @@ class Connection(asyncio.Protocol):
         self._current: Exchange | None = None
         """The one that is being answered."""
         self._waiting: deque[Exchange] = deque()
+        self._seen: SeenHead | None = None
+        self._seen_scope: Scope = {}
         self._began: float | None = callers.now
         """Since when we wait for the caller; None while it waits for us."""
         self._idle = False
@@ -113,8 +116,12 @@ class Connection(asyncio.Protocol):
         if self._unparsed:
             self._feed_unparsed(data)
             return
-        if self._idle:
+        anew = self._idle
+        if anew:
             self._idle = False
+            if self._seen is not None and (request := self._seen.body(data)) is not None:
+                self._repeated(*request)
+                return
             self._began = self._callers.now
             self._head_bytes = 0
         try:
@@ -132,6 +139,28 @@ class Connection(asyncio.Protocol):
                 self._partial_bytes += len(data)
                 if self._partial_bytes > MAX_HEAD_BYTES:
                     self._refuse_head()
+            elif anew and self._exchange is not None and self._exchange.whole:
+                self._remember(data, self._exchange)
+
+    def _remember(self, data: bytes, exchange: Exchange) -> None:
+        """Know this head when it comes again, if it came with its body and nothing else."""
+        self._seen = (
+            seen(data, self._headers) if exchange.keep_alive and not exchange.expects_continue else None
+        )
+        self._seen_scope = {
+            key: exchange.scope[key] for key in ("type", "http_version", "method", "path", "headers")
+        }
+
+    def _repeated(self, length: bytes, body: bytes) -> None:
+        """A whole request whose head is known but for its length. The parser stands between two requests."""
+        self._began = None
+        scope = {**self._seen_scope, "headers": {**self._seen_scope["headers"], b"content-length": length}}
+        self._exchange = exchange = Exchange(
+            self, scope, keep_alive=not self._callers.ending, expects_continue=False
+        )
+        exchange.feed(body)
+        exchange.whole = True
+        self._begin(exchange)
 
     def _no_upgrade(self, rest: bytes) -> None:
         """The caller would rather speak another protocol. We do not; the request is answered as it is.

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coe.events import first_end
-from coe.experts._http._connection import Connection
+from coe.experts._http._connection import Connection, Known
 
 MARKS = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
@@ -70,7 +70,7 @@ def test_a_reply_is_the_same_however_it_is_cut(
     pieces: list[bytes], chunked: bool, interim: bytes, cuts: list[int]
 ) -> None:
     async def main() -> None:
-        connection = Connection(asyncio.get_running_loop())
+        connection = Connection(asyncio.get_running_loop(), Known())
         connection.connection_made(cast("asyncio.BaseTransport", Wire()))
         for _ in range(2):  # the second over the same connection
             connection.send(b"GET / HTTP/1.1\r\n\r\n")

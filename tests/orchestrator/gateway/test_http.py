@@ -55,6 +55,24 @@ def said(data: bytes) -> str:
     return json.loads(data)["choices"][0]["message"]["content"]
 
 
+def test_the_same_head_again_whole_or_in_pieces_or_with_more_behind_it(start: Start) -> None:
+    texts = ["one", "two", "three, which is longer", "é" * 700, "five", "six", "seven"]
+    with connected(start(ECHO)) as connection:
+        for text in texts[:3]:
+            connection.sendall(post(body(text)))
+            assert said(answer(connection)[1]) == text
+        whole = post(body(texts[3]))
+        connection.sendall(whole[:-9])
+        connection.sendall(whole[-9:])
+        assert said(answer(connection)[1]) == texts[3]
+        connection.sendall(post(body(texts[4])) + post(body(texts[5])))
+        _, first, rest = answer(connection)
+        _, second, rest = answer(connection, rest)
+        assert [said(first), said(second), rest] == [texts[4], texts[5], b""]
+        connection.sendall(post(body(texts[6])))
+        assert said(answer(connection)[1]) == texts[6]
+
+
 def test_requests_of_one_connection_are_answered_in_turn(start: Start) -> None:
     with connected(start(ECHO)) as connection:
         for number in range(3):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from coe.deadlines import Deadlines
 from coe.errors import ConfigError
-from coe.experts._http._connection import Broken, Connection
+from coe.experts._http._connection import Broken, Connection, Known
 
 
 class Response:
@@ -107,6 +107,7 @@ class HttpClient:
         self._busy: set[Connection] = set()
         self._deadlines = Deadlines()
         self._starts: dict[str, bytes] = {}
+        self._known = Known()
 
     async def post(self, path: str, body: bytes, *, timeout_s: float, headers: str = "") -> Response:
         """POST a JSON body; returns when the headers have arrived.
@@ -182,7 +183,7 @@ class HttpClient:
         when = min(deadline, loop.time() + self._connect_timeout_s)
         async with asyncio.timeout_at(when):
             _, connection = await loop.create_connection(
-                lambda: Connection(loop),
+                lambda: Connection(loop, self._known),
                 self._host,
                 self._port,
                 ssl=self._tls,
