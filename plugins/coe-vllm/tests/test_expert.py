@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,10 +17,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from coe.contracts import Expert, RewardExpert
-from coe.errors import ConfigError, ExpertRejected, ExpertUnavailable
+from coe.errors import ConfigError, ExpertProtocolError, ExpertRejected, ExpertUnavailable
 from coe.testing import FakeUpstream, Fault, chat, collect, context
 from coe.testing.conformance import ExpertConformance, RewardConformance
-from coe.wire import EmbeddingBody, EmbeddingRequest
+from coe.wire import EmbeddingBody, EmbeddingRequest, PromptBody, PromptRequest
 from coe_vllm._expert import AdapterExpert, VllmExpert
 from coe_vllm._memory import SharedMemory
 
@@ -156,6 +157,70 @@ def test_an_embedding_server_is_asked_under_its_name() -> None:
         await expert.aclose()
 
     run(check)
+
+
+CHAT = [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "because"}]
+
+
+@pytest.mark.parametrize(
+    ("keys", "args", "reward"),
+    [
+        ({}, {}, len(str(CHAT)) / 100),
+        ({"label": 1}, {"labels": 2}, 0.5),
+        ({"ask": "score"}, {}, 4.07),
+        ({"ask": "pooling"}, {}, len(str(CHAT)) / 100),
+    ],
+)
+def test_a_reward_is_asked_for_where_the_model_gives_it(
+    keys: dict[str, Any], args: dict[str, Any], reward: float
+) -> None:
+    async def check() -> None:
+        expert = make_expert("vllm-reward", "judge", {**launched(args=args), **keys})
+        np.testing.assert_allclose(await expert.score([CHAT, CHAT], context()), [reward] * 2, rtol=1e-6)
+        if keys.get("ask") == "score":
+            with pytest.raises(ExpertRejected, match="one question and its answer"):
+                await expert.score([CHAT[:1]], context())
+        await expert.aclose()
+
+    run(check)
+
+
+def test_several_labels_without_a_choice_are_no_reward() -> None:
+    async def check() -> None:
+        expert = make_expert("vllm-reward", "judge", launched(args={"labels": 2}))
+        with pytest.raises(ExpertProtocolError, match="`label` says which of several"):
+            await expert.score([CHAT], context())
+        await expert.aclose()
+
+    run(check)
+
+
+def test_prompts_are_continued_by_base_models_and_adapters(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with with_adapters(tmp_path, "a") as (base, adapters):
+            for expert, name in ((base, "base"), (adapters["a"], "a")):
+                for streamed in (False, True):
+                    payload = {"model": "auto", "prompt": "once", "stream": streamed}
+                    request = PromptRequest(PromptBody(**payload), payload)
+                    assert "complete" in expert.card.capabilities
+                    reply = await expert.complete_prompt(request, context())
+                    body = reply.body or b"".join([chunk async for chunk in reply.chunks])  # type: ignore[union-attr]
+                    texts = re.findall(rb'"text": "([^"]*)"', body)
+                    assert b"".join(texts).decode() == f"{name} goes on: once"
+
+    run(check)
+
+
+def test_a_model_without_a_template_for_chats_continues_prompts_only(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    keys = {**launched(), "config": "."}
+    card = make_expert("vllm", "base", keys, base_dir=tmp_path).card
+    assert "complete" in card.capabilities
+    assert "chat" not in card.capabilities
+    given = {**launched(args={"chat_template": "x.jinja"}), "config": "."}
+    assert "chat" in make_expert("vllm", "base", given, base_dir=tmp_path).card.capabilities
+    (tmp_path / "chat_template.jinja").write_text("")
+    assert "chat" in make_expert("vllm", "base", keys, base_dir=tmp_path).card.capabilities
 
 
 def run(check: Callable[[], Awaitable[None]]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from coe.errors import CoeError
-from coe_vllm._settings import AdapterSettings, Launch, MemorySettings, VllmSettings
+from coe_vllm._settings import AdapterSettings, Launch, MemorySettings, RewardSettings
 
 from .conftest import make_expert
 from .test_expert import adapter
@@ -57,6 +57,8 @@ def test_every_configuration_can_be_built(experts: dict[str, dict[str, Any]], tm
 def test_every_setting_is_in_the_tables() -> None:
     told = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| (`.*?) \|", README, re.MULTILINE))))
     known = {
-        key for model in (VllmSettings, Launch, AdapterSettings, MemorySettings) for key in model.model_fields
+        key
+        for model in (RewardSettings, Launch, AdapterSettings, MemorySettings)
+        for key in model.model_fields
     }
     assert known <= told

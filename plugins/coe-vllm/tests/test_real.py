@@ -24,6 +24,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed: run `make test-vllm`"
 
 from coe.testing import chat, collect, context
 from coe.testing.conformance import RewardConformance
+from coe.wire import EmbeddingBody, EmbeddingRequest
 from coe_vllm._presets import PRESETS
 from coe_vllm.merging import merge, read_lora, write_lora
 from coe_vllm.server._arguments import ask, problems
@@ -38,6 +39,7 @@ pytestmark = pytest.mark.heavy
 START_S = 500
 """A busy machine needs minutes for what takes an idle one thirty seconds."""
 WRITING = "Write a short poem about the sea and the wind."
+PAIR = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
 CODING = "Write a Python function that reverses a linked list."
 CONFIG = """
 experts:
@@ -275,6 +277,40 @@ def test_a_reward_model_scores_alone_as_in_company(tmp_path: Path) -> None:
             assert not ((together >= 0) & (together <= 1)).all(), "raw rewards, no sigmoid"
             turned = await expert.score(chats[::-1], context(timeout_s=120))
             np.testing.assert_allclose(turned[::-1], together, atol=0.05)  # bfloat16
+            there = {
+                "model": "judge",
+                "base_url": expert._backend.api.root_url,
+                "api_key": expert._backend.api_key,
+            }
+            pooled = make_expert("vllm-reward", "pooled", {**there, "ask": "pooling"})
+            np.testing.assert_allclose(await pooled.score(chats, context(timeout_s=120)), together, atol=0.05)
+            paired = make_expert("vllm-reward", "paired", {**there, "ask": "score"})
+            assert np.isfinite(await paired.score([PAIR], context(timeout_s=120))).all()
+            for attached in (pooled, paired):
+                await attached.aclose()
+        finally:
+            await expert.aclose()
+
+    asyncio.run(check())
+
+
+def test_any_model_embeds_where_the_server_is_told_to(tmp_path: Path) -> None:
+    async def check() -> None:
+        keys = launch(tmp_path, models.smollm2(), runner="pooling", convert="embed")
+        expert = make_expert("vllm-embedding", "vectors", keys)
+        payload = {
+            "model": "auto",
+            "input": ["The cat sat on the mat.", "A cat sat on a mat.", "Stocks fell."],
+        }
+        request = EmbeddingRequest(EmbeddingBody(**payload), payload)
+        try:
+            async with asyncio.timeout(START_S):
+                await expert.start()
+            reply = await expert.embeddings(request, context(timeout_s=120))
+            vectors = np.array([row["embedding"] for row in json.loads(reply.body)["data"]])
+            assert vectors.shape == (3, 576)
+            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+            assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
         finally:
             await expert.aclose()
 

@@ -32,9 +32,9 @@ def adapter() -> Plugin[Expert]:
 def reward() -> Plugin[RewardExpert]:
     """Entry point `vllm-reward`: a reward model behind vLLM's pooling runner."""
     from coe_vllm._create import create_reward
-    from coe_vllm._settings import VllmSettings
+    from coe_vllm._settings import RewardSettings
 
-    return Plugin(VllmSettings, create_reward, "A reward model on a vLLM server", shared=True)
+    return Plugin(RewardSettings, create_reward, "A reward model on a vLLM server", shared=True)
 
 
 def embedding() -> Plugin[EmbeddingExpert]:

@@ -150,9 +150,9 @@ class VllmApi:
         await self._ask("POST", "/collective_rpc", {"method": "reload_weights"})
         await self._ask("POST", "/wake_up?tags=kv_cache")
 
-    async def classify(self, body: Mapping[str, Any], timeout_s: float) -> bytes:
-        """POST /classify. Raises `Refused`, and `httpx.TimeoutException` in time."""
-        return await self._ask("POST", "/classify", body, timeout_s=timeout_s)
+    async def pool(self, path: str, body: Mapping[str, Any], timeout_s: float) -> bytes:
+        """POST to /classify, /score or /pooling. Raises `Refused`."""
+        return await self._ask("POST", path, body, timeout_s=timeout_s)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,21 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from coe.contracts import Build, Capability, Card, Expert, Startable
+from coe.contracts import Build, Capability, Card, Expert, ExpertKind, Startable
 from coe.errors import ConfigError
 from coe_vllm._adapters import base_facts, misfit, read_adapter
 from coe_vllm._backend import Attached, Backend, Launched
 from coe_vllm._embedding import VllmEmbedding
 from coe_vllm._expert import AdapterExpert, MakeExpert, VllmExpert
 from coe_vllm._memory import SharedMemory
-from coe_vllm._model import Size, read_size
+from coe_vllm._model import Size, chat_template, read_size
 from coe_vllm._presets import Argument
 from coe_vllm._reward import VllmReward
-from coe_vllm._settings import AdapterSettings, MemorySettings, VllmSettings
+from coe_vllm._settings import AdapterSettings, MemorySettings, RewardSettings, VllmSettings
 from coe_vllm.residency import Memory, Model
 from coe_vllm.server._command import arguments
 
-_ANSWERS: frozenset[Capability] = frozenset({"chat", "stream", "json_schema"})
+_CONTINUES: frozenset[Capability] = frozenset({"complete", "stream", "json_schema"})
+_CHATS: frozenset[Capability] = frozenset({"chat"})
 _EMBEDS: frozenset[Capability] = frozenset({"embed"})
 _TOOLS: frozenset[Capability] = frozenset({"tools"})
 _NOTHING: frozenset[Capability] = frozenset()
@@ -35,7 +36,11 @@ def create_model(name: str, settings: VllmSettings, build: Build) -> VllmExpert:
     folder = _folder(settings, build)
     size = read_size(folder)
     backend = _backend(name, settings, build)
-    capabilities = _ANSWERS | (_TOOLS if args.get("enable_auto_tool_choice") else _NOTHING)
+    # A base model continues prompts; without a template vLLM refuses chats.
+    chats = chat_template(folder) is not False or "chat_template" in args
+    capabilities = _CONTINUES | (_CHATS if chats else _NOTHING)
+    if args.get("enable_auto_tool_choice"):
+        capabilities |= _TOOLS
     defaults = Card(
         name=name,
         capabilities=capabilities,
@@ -99,38 +104,35 @@ def create_adapter(name: str, settings: AdapterSettings, build: Build) -> Adapte
     )
 
 
-def create_reward(name: str, settings: VllmSettings, build: Build) -> VllmReward:
+def create_reward(name: str, settings: RewardSettings, build: Build) -> VllmReward:
     """The factory of `vllm-reward`. Raises `ConfigError`."""
-    if settings.memory is not None:
-        raise ConfigError(f"`memory` of `{name}`: a reward model stays awake; leave it out.")
-    size = read_size(_folder(settings, build))
-    card = Card(
-        name=name,
-        kind="reward",
-        capabilities=frozenset({"score"}),
-        params_b=size.params_b if size else None,
-        active_params_b=size.active_params_b if size else None,
-        locality="local" if settings.launch else "remote",
-    )
+    card = _pooling_card(name, settings, build, kind="reward", capabilities=frozenset({"score"}))
     served = name if settings.launch else settings.model
     return VllmReward(build.card(card), settings, _backend(name, settings, build), served)
 
 
 def create_embedding(name: str, settings: VllmSettings, build: Build) -> VllmEmbedding:
     """The factory of `vllm-embedding`. Raises `ConfigError`."""
+    card = _pooling_card(name, settings, build, kind="model", capabilities=_EMBEDS)
+    served = name if settings.launch else settings.model
+    make_expert = _maker(name, settings, build, _EMBEDS)
+    return VllmEmbedding(build.card(card), make_expert, _backend(name, settings, build), served)
+
+
+def _pooling_card(
+    name: str, settings: VllmSettings, build: Build, *, kind: ExpertKind, capabilities: frozenset[Capability]
+) -> Card:
     if settings.memory is not None:
-        raise ConfigError(f"`memory` of `{name}`: an embedding model stays awake; leave it out.")
+        raise ConfigError(f"`memory` of `{name}`: a reward or embedding model stays awake; leave it out.")
     size = read_size(_folder(settings, build))
-    card = Card(
+    return Card(
         name=name,
-        capabilities=_EMBEDS,
+        kind=kind,
+        capabilities=capabilities,
         params_b=size.params_b if size else None,
         active_params_b=size.active_params_b if size else None,
         locality="local" if settings.launch else "remote",
     )
-    served = name if settings.launch else settings.model
-    make_expert = _maker(name, settings, build, _EMBEDS)
-    return VllmEmbedding(build.card(card), make_expert, _backend(name, settings, build), served)
 
 
 def create_memory(name: str, settings: MemorySettings, build: Build) -> SharedMemory:

@@ -2,65 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import cast
 
 from coe.contracts import Card, Context, EmbeddingExpert, Reply
-from coe.errors import ExpertTimeout
 from coe.wire import EmbeddingRequest
 from coe_vllm._backend import Backend
 from coe_vllm._expert import MakeExpert
+from coe_vllm._pooling import Pooling
 
 
-class VllmEmbedding:
+class VllmEmbedding(Pooling):
     """Embeds texts by /v1/embeddings.
 
     Args:
         card: its facts.
         make_expert: makes the expert that asks the server.
-        backend: the server, run with `runner: pooling` and a model made for embeddings.
+        backend: the server, run with a model made for embeddings, or with `convert: embed`.
         served_name: the model's name on the server.
     """
 
     def __init__(self, card: Card, make_expert: MakeExpert, backend: Backend, served_name: str) -> None:
-        self._card = card
+        super().__init__(card, backend, served_name)
         self._make_expert = make_expert
-        self._backend = backend
-        self._served_name = served_name
         self._asked: tuple[str, EmbeddingExpert] | None = None
-
-    @property
-    def card(self) -> Card:
-        """Its declared facts."""
-        return self._card
-
-    @property
-    def awake(self) -> bool:
-        """Whether the server answers at once."""
-        return self._backend.status.state == "ready"
-
-    async def start(self) -> None:
-        """Have the server answer. Raises `ExpertUnavailable` with the reason."""
-        await self._backend.start()
 
     async def embeddings(self, request: EmbeddingRequest, context: Context) -> Reply:
         """Embed, after a start when asleep. Raises `ExpertError`s."""
-        if not self.awake:
-            try:
-                async with asyncio.timeout(max(0.0, context.remaining_s())):
-                    await self.start()
-            except TimeoutError:
-                raise ExpertTimeout(
-                    f"`{self._card.name}` was still starting at the deadline.", expert=self._card.name
-                ) from None
-        return await (await self._expert()).embeddings(request, context)
+        async with self._running(context):
+            return await (await self._expert()).embeddings(request, context)
 
     async def aclose(self) -> None:
         """Close the connections, and end the server if it is ours."""
         if self._asked is not None:
             await self._asked[1].aclose()
             self._asked = None
-        await self._backend.aclose()
+        await super().aclose()
 
     async def _expert(self) -> EmbeddingExpert:
         """Asks the server where it is now: after a restart it has another port."""

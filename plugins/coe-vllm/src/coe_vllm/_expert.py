@@ -9,10 +9,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import cast
 
-from coe.contracts import Card, Context, Expert, Reply
+from coe.contracts import Card, Context, Expert, PromptCompleter, Reply
 from coe.errors import ExpertTimeout, ExpertUnavailable
-from coe.wire import ChatRequest
+from coe.wire import ChatRequest, PromptRequest
 from coe_vllm._adapters import AdapterFacts, AdapterSlots, BaseFacts, misfit
 from coe_vllm._api import Refused, Served
 from coe_vllm._backend import Attached, Backend
@@ -25,6 +26,18 @@ _MISSED_LOOKS = 3
 MakeCard = Callable[[Card], Card]
 MakeExpert = Callable[[str, str, str], Expert]
 """(base URL, model name on the server, key) to an expert that asks it."""
+Send = Callable[[Expert], Awaitable[Reply]]
+"""What to ask an expert."""
+
+
+def chatting(request: ChatRequest, context: Context) -> Send:
+    """Asks for an answer to a chat."""
+    return lambda expert: expert.complete(request, context)
+
+
+def continuing(request: PromptRequest, context: Context) -> Send:
+    """Asks for the continuation of a prompt."""
+    return lambda expert: cast("PromptCompleter", expert).complete_prompt(request, context)
 
 
 class VllmExpert:
@@ -113,7 +126,11 @@ class VllmExpert:
 
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Answer. Raises `ExpertError`s."""
-        return await self.ask(request, context, self._served_name, None)
+        return await self.ask(chatting(request, context), context, self._served_name)
+
+    async def complete_prompt(self, request: PromptRequest, context: Context) -> Reply:
+        """Continue a bare prompt. Raises `ExpertError`s."""
+        return await self.ask(continuing(request, context), context, self._served_name)
 
     async def aclose(self) -> None:
         """Stop looking, close the connections, and end the server if it is ours."""
@@ -126,7 +143,7 @@ class VllmExpert:
         if self._memory is not None:
             self._memory.gone(self._card.name, self)
 
-    async def ask(self, request: ChatRequest, context: Context, model: str, adapter: Path | None) -> Reply:
+    async def ask(self, send: Send, context: Context, model: str, adapter: Path | None = None) -> Reply:
         """Answer with a model or adapter of the server; `adapter` is a folder to load first."""
         held = AsyncExitStack()
         try:
@@ -146,7 +163,7 @@ class VllmExpert:
             await held.aclose()
             raise
         try:
-            reply = await self._expert(model).complete(request, context)
+            reply = await send(self._expert(model))
         except BaseException:
             await held.aclose()
             raise
@@ -350,7 +367,12 @@ class AdapterExpert:
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Answer. Raises `ExpertError`s."""
         self._check()
-        return await self._server.ask(request, context, self._model, self._folder)
+        return await self._server.ask(chatting(request, context), context, self._model, self._folder)
+
+    async def complete_prompt(self, request: PromptRequest, context: Context) -> Reply:
+        """Continue a bare prompt. Raises `ExpertError`s."""
+        self._check()
+        return await self._server.ask(continuing(request, context), context, self._model, self._folder)
 
     async def aclose(self) -> None:
         """Nothing of its own: the server is closed as an expert."""

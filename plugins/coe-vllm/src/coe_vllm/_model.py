@@ -50,6 +50,16 @@ def read_size(folder: Path) -> Size | None:
     return size_of(cast("Config", config)) if isinstance(config, dict) else None
 
 
+def chat_template(folder: Path) -> bool | None:
+    """Whether the tokenizer in a folder has a template for chats; None when there is no tokenizer."""
+    try:
+        config: Any = json.loads((folder / "tokenizer_config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    files = (folder / name for name in ("chat_template.jinja", "chat_template.json"))
+    return bool(isinstance(config, dict) and "chat_template" in config) or any(map(Path.exists, files))
+
+
 def size_of(config: Config) -> Size | None:
     """The size of a model from its config.json; None when its shape is not known."""
     text = config.get("text_config")

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
 
 from coe.contracts import ExpertName
 from coe_vllm._presets import Argument, PresetName
@@ -112,6 +121,26 @@ class VllmSettings(Strict):
             raise ValueError(
                 "a server that coe did not launch cannot be stopped: set `sleep: mode`, or no `memory`"
             )
+        return self
+
+
+class RewardSettings(VllmSettings):
+    """A server with a model that scores."""
+
+    ask: Literal["classify", "score", "pooling"] = Field(
+        default="classify",
+        description="Where: /classify for a reward model, which sees the whole chat; /score for a "
+        "cross-encoder, which sees one question and its answer; /pooling for a model with a reward for each "
+        "token, of which the last counts.",
+    )
+    label: NonNegativeInt | None = Field(
+        default=None, description="Which output is the reward, of a model with several; from 0."
+    )
+
+    @model_validator(mode="after")
+    def _one_number(self) -> RewardSettings:
+        if self.label is not None and self.ask == "score":
+            raise ValueError("`label` has no meaning with `ask: score`: it answers one number")
         return self
 
 

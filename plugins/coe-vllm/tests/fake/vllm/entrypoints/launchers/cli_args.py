@@ -7,7 +7,7 @@ import json
 
 
 def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add them. `--fail`, `--delay-s` and `--slow-s` are the small server's alone."""
+    """Add them. `--labels`, `--fail`, `--delay-s` and `--slow-s` are the small server's alone."""
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--model")
@@ -22,6 +22,8 @@ def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--compilation-config", type=json.loads)
     parser.add_argument("--allowed-origins", type=json.loads)
     parser.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--chat-template")
+    parser.add_argument("--labels", type=int, default=1)
     parser.add_argument("--fail", default="")
     parser.add_argument("--delay-s", type=float, default=0)
     parser.add_argument("--slow-s", type=float, default=0)

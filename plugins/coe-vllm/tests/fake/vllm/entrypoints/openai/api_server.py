@@ -28,6 +28,10 @@ FAILURE = """(EngineCore pid=7) ERROR 11-22 04:44:41 [core.py:1101] Traceback (m
 (APIServer pid=5) RuntimeError: Engine core initialization failed. See root cause above."""
 
 
+def _halves(said: str) -> list[dict[str, Any]]:
+    return [{"delta": {"content": said[:4]}}, {"delta": {"content": said[4:]}}]
+
+
 class State:
     """What the server holds."""
 
@@ -36,7 +40,7 @@ class State:
         self.adapters: dict[str, str] = {}
         self.awake = threading.Event()
         self.awake.set()
-        self.level = 0
+        self.asleep: set[str] = set()
         self.weights = True
         self.healthy = True
         self.running = 0
@@ -91,20 +95,28 @@ class Handler(BaseHTTPRequestHandler):
             return
         if url.path == "/v1/chat/completions":
             self._chat(given)
+        elif url.path == "/v1/completions":
+            self._continue(given)
         elif url.path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter") and state.options.enable_lora:
             self._adapter(url.path, given)
         elif url.path == "/sleep" and state.options.enable_sleep_mode:
-            state.level = int(parse_qs(url.query).get("level", ["1"])[0])
-            state.weights = state.level < 2
+            level = int(parse_qs(url.query).get("level", ["1"])[0])
+            state.weights = level < 2
+            state.asleep = {"weights", "kv_cache"}
             state.awake.clear()
-            state.calls.append(f"sleep {state.level}")
-            self._send(200, b"")
+            state.calls.append(f"sleep {level}")
+            self._json(200, {"status": "sleeping", "level": level})
         elif url.path == "/wake_up" and state.options.enable_sleep_mode:
             state.calls.append(f"wake_up {url.query}".strip())
-            if "tags=weights" not in url.query:
+            tags = parse_qs(url.query).get("tags")
+            state.asleep -= set(tags or ("weights", "kv_cache"))
+            if not state.asleep:  # a partial wake leaves the scheduler paused
                 state.awake.set()
-            self._send(200, b"")
+            self._json(200, {"status": "sleeping" if state.asleep else "awake", "tags": tags})
         elif url.path == "/collective_rpc" and state.options.enable_sleep_mode:
+            if state.asleep & {"weights"}:
+                self._error(500, "the weights' memory is not mapped")
+                return
             state.calls.append(given["method"])
             state.weights = state.weights or given["method"] == "reload_weights"
             self._json(200, {"results": [None]})
@@ -114,7 +126,14 @@ class Handler(BaseHTTPRequestHandler):
             self._json(200, {"object": "list", "data": [row], "model": given["model"], "usage": usage})
         elif url.path == "/classify":
             words = len(str(given["messages"]))
-            self._json(200, {"data": [{"index": 0, "label": "LABEL_0", "probs": [words / 100]}]})
+            probs = [words / 100] + [0.5] * (state.options.labels - 1)
+            self._json(200, {"data": [{"index": 0, "label": "LABEL_0", "probs": probs}]})
+        elif url.path == "/pooling":
+            tokens = [[0.1], [len(str(given["messages"])) / 100]]
+            self._json(200, {"data": [{"index": 0, "object": "pooling", "data": tokens}]})
+        elif url.path == "/score":
+            score = len(given["text_1"]) + len(given["text_2"]) / 100
+            self._json(200, {"data": [{"index": 0, "object": "score", "score": score}]})
         elif url.path == "/fake":
             for name, value in given.items():
                 setattr(state, name, value)
@@ -145,6 +164,19 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, f"Success: LoRA adapter '{name}' added successfully.".encode())
 
     def _chat(self, given: dict[str, Any]) -> None:
+        content = given["messages"][-1]["content"]
+        text = content if isinstance(content, str) else content[0]["text"]
+        whole = {"message": {"role": "assistant", "content": f"{given['model']}: {text}"}}
+        first = {"delta": {"role": "assistant", "content": ""}}
+        self._answer(given, "chat.completion", whole, [first, *_halves(f"{given['model']}: {text}")])
+
+    def _continue(self, given: dict[str, Any]) -> None:
+        text = f"{given['model']} goes on: {given['prompt']}"
+        self._answer(given, "text_completion", {"text": text}, [{"text": text[:4]}, {"text": text[4:]}])
+
+    def _answer(
+        self, given: dict[str, Any], kind: str, whole: dict[str, Any], pieces: list[dict[str, Any]]
+    ) -> None:
         state, model = self.state, given["model"]
         if model not in (state.options.served_model_name, *state.adapters):
             self._error(404, f"The model `{model}` does not exist.")
@@ -153,29 +185,23 @@ class Handler(BaseHTTPRequestHandler):
         if not state.weights:
             self._error(500, "garbage: the weights were dropped and not read again")
             return
-        content = given["messages"][-1]["content"]
-        text = content if isinstance(content, str) else content[0]["text"]
-        text = f"{model}: {text}"
         if state.options.slow_s:
             time.sleep(state.options.slow_s)
-        common = {"id": f"chatcmpl-{time.monotonic_ns()}", "created": 0, "model": model}
-        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        common = {"id": f"cmpl-{time.monotonic_ns()}", "created": 0, "model": model}
         if not given.get("stream"):
-            choice = {
-                "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "finish_reason": "stop",
-            }
-            self._json(200, {**common, "object": "chat.completion", "choices": [choice], "usage": usage})
+            usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+            choices = [{"index": 0, "finish_reason": "stop", **whole}]
+            self._json(200, {**common, "object": kind, "choices": choices, "usage": usage})
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        deltas = [{"role": "assistant", "content": ""}, {"content": text[:4]}, {"content": text[4:]}]
-        for delta, reason in (*((delta, None) for delta in deltas), ({}, "stop")):
-            choice = {"index": 0, "delta": delta, "finish_reason": reason}
-            event = {**common, "object": "chat.completion.chunk", "choices": [choice]}
+        last = {"delta": {}} if kind == "chat.completion" else {"text": ""}
+        if kind == "chat.completion":
+            kind = "chat.completion.chunk"
+        for piece in (*pieces, {**last, "finish_reason": "stop"}):
+            event = {**common, "object": kind, "choices": [{"index": 0, "finish_reason": None, **piece}]}
             self._chunk(b"data: " + json.dumps(event).encode() + b"\n\n")
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
