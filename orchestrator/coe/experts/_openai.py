@@ -35,6 +35,8 @@ _SECRET_LENGTH = 6
 _MAX_PARAM_CHARACTERS = 200
 _ERROR_EVENT = b'{"error"'
 """How the data of an error event begins. Within a JSON string the quotes would be escaped."""
+_TELLING_BYTES = 32
+"""By then an event has shown whether it begins like that."""
 
 
 class OpenAISettings(BaseModel):
@@ -273,17 +275,26 @@ class OpenAIExpert:
         before, last = b"", first
         try:
             while _ERROR_EVENT not in last:
-                yield last
+                told = len(last) if last.endswith(b"\n") else _told(last)
+                if told:
+                    yield last[:told]
                 piece = await response.piece(idle_timeout_s)
                 if not piece:
+                    if told < len(last):
+                        yield last[told:]
                     break
-                before, last = last, piece
+                before, last = last[:told], last[told:] + piece
             else:
                 # Servers differ in what follows, even `[DONE]`; what failed must not look complete.
                 at = max(last.rfind(b"data:", 0, last.find(_ERROR_EVENT)), 0)
                 if at:
                     yield last[:at]
-                raise self._failed(last[at:])
+                event = last[at:]
+                while first_end(event) < 0 and len(event) < MAX_ERROR_BYTES:
+                    if not (piece := await response.piece(idle_timeout_s)):
+                        break
+                    event += piece
+                raise self._failed(event)
         except Broken as error:
             raise self._failure(error) from error
         finally:
@@ -347,6 +358,12 @@ def _may_begin(event: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
+
+
+def _told(piece: bytes) -> int:
+    """Up to where a piece that ends within an event may be passed on: the event may yet turn out an error."""
+    begun = piece.rfind(b"\n") + 1
+    return begun if len(piece) - begun < _TELLING_BYTES else len(piece)
 
 
 def _stream_usage(tail: bytes) -> Usage | None:

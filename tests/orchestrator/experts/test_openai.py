@@ -120,12 +120,18 @@ def test_a_failure_within_the_body_is_never_taken_for_an_answer(
     run(scenario, fault, idle_timeout_s=0.3)
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 3])
-def test_an_error_event_ends_a_stream_whatever_follows_it(pieces: int) -> None:
+@pytest.mark.parametrize(
+    ("pieces", "cut"), [(1, None), (2, None), (3, None), (1, 1), (1, 8), (1, 11), (1, 14), (1, 30)]
+)
+def test_an_error_event_ends_a_stream_whatever_follows_it(pieces: int, cut: int | None) -> None:
+    """`cut`: it comes in two packets."""
     chunk = b'data: {"choices": [{"delta": {"content": "half {\\"error\\" of it"}}]}\n\n'
     error = b'data: {"error": {"message": "out of memory, key sk-secret"}}\n\n'
     sent = [chunk, error, b"data: [DONE]\n\n"]
     sent = [b"".join(sent[: 4 - pieces]), *sent[4 - pieces :]]
+    if cut is not None:
+        at = b"".join(sent).index(error) + cut
+        sent = [b"".join(sent)[:at], b"".join(sent)[at:]]
 
     async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
