@@ -6,13 +6,15 @@ import re
 
 import msgspec
 
+from coe.events import MAX_EVENT_BYTES, first_end, last_end
 from coe.wire import Usage
 
 _WHOLE = (b"\n\n", b"\r\n\r\n", b"\r\r")
 """What ends an event."""
+# Within a JSON string the quotes would be escaped, so no answer looks like these.
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
-"""Within a JSON string the quotes would be escaped, so no answer looks like this."""
-_LONGEST_EVENT_BYTES = 1024 * 1024
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
+"""Servers say so in every event but the last, when the usage was asked for."""
 
 
 class _Chunk(msgspec.Struct):
@@ -24,9 +26,9 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 class UsageFilter:
-    """Passes a stream on, but for the event that says nothing but the usage.
+    """Passes a stream on, but for the event that says nothing but the usage, and for `"usage": null`.
 
-    Whole events pass as they are, and only one that has a usage is read. Half an event waits for its other
+    Other events pass as they are, and only one that has a usage is read. Half an event waits for its other
     half: nobody can use it before.
 
     Attributes:
@@ -44,13 +46,14 @@ class UsageFilter:
         if self._rest:
             piece, self._rest = self._rest + piece, b""
         if not piece.endswith(_WHOLE):
-            end = _last_end(piece)
-            if len(piece) - end > _LONGEST_EVENT_BYTES:
+            end = max(last_end(piece), 0)
+            if len(piece) - end > MAX_EVENT_BYTES:
                 return piece
             piece, self._rest = piece[:end], piece[end:]
-        if b'"usage"' not in piece or _USAGE.search(piece) is None:
+        if b'"usage"' not in piece:
             return piece
-        return self._read(piece)
+        piece = _NO_USAGE.sub(b"", piece)
+        return piece if _USAGE.search(piece) is None else self._read(piece)
 
     def rest(self) -> bytes:
         """What is left at the end of the stream."""
@@ -59,7 +62,8 @@ class UsageFilter:
     def _read(self, events: bytes) -> bytes:
         kept: list[bytes] = []
         while events:
-            event, events = _next(events)
+            end = first_end(events)
+            event, events = events[:end], events[end:]
             if _USAGE.search(event) is None or not self._only_usage(event):
                 kept.append(event)
         return b"".join(kept)
@@ -71,15 +75,3 @@ class UsageFilter:
             return False
         self.usage = chunk.usage or self.usage
         return chunk.usage is not None and not chunk.choices
-
-
-def _last_end(events: bytes) -> int:
-    """Where the last whole event ends (exclusive); 0 when none does."""
-    return max(at + len(mark) if (at := events.rfind(mark)) >= 0 else 0 for mark in _WHOLE)
-
-
-def _next(events: bytes) -> tuple[bytes, bytes]:
-    """The first event, and what follows it."""
-    ends = [at + len(mark) for mark in _WHOLE if (at := events.find(mark)) >= 0]
-    end = min(ends, default=len(events))
-    return events[:end], events[end:]

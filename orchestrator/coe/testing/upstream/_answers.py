@@ -62,9 +62,14 @@ def events(payload: dict[str, Any], message: dict[str, Any], number: int) -> Ite
         }
         return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
+    options: Any = payload.get("stream_options")
+    told = isinstance(options, dict) and bool(cast("dict[str, Any]", options).get("include_usage"))
+    # As OpenAI has it: when the last event shall tell the usage, all others say that they do not.
+    untold: dict[str, Any] = {"usage": None} if told else {}
+
     def delta(fields: dict[str, Any], finish: str | None = None) -> bytes:
         said = {"text": fields.get("content", "")} if "prompt" in payload else {"delta": fields}
-        return event([{"index": 0, **said, "logprobs": None, "finish_reason": finish}])
+        return event([{"index": 0, **said, "logprobs": None, "finish_reason": finish}], **untold)
 
     content: Any = message.get("content")
     yield delta({"role": "assistant", "content": ""})
@@ -75,8 +80,7 @@ def events(payload: dict[str, Any], message: dict[str, Any], number: int) -> Ite
     if rest:
         yield delta(rest)
     yield delta({}, _finish(message))
-    options: Any = payload.get("stream_options")
-    if isinstance(options, dict) and cast("dict[str, Any]", options).get("include_usage"):
+    if told:
         yield event([], usage=_usage(payload, message))
     yield DONE
 
