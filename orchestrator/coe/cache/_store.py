@@ -50,9 +50,13 @@ class DecisionStore:
         memory: kept in this process.
         ttl_s: how long a decision is kept, in memory and in the shared cache.
         shared: where replicas share decisions, if anywhere. Its `set` must not wait.
+        decides: False where every decision shall be computed, and replicas share only sessions.
     """
 
-    def __init__(self, memory: MemoryCache, *, ttl_s: float, shared: DecisionCache | None = None) -> None:
+    def __init__(
+        self, memory: MemoryCache, *, ttl_s: float, shared: DecisionCache | None = None, decides: bool = True
+    ) -> None:
+        self.decides = decides
         self._memory = memory
         self._shared = shared
         self._ttl_s = ttl_s

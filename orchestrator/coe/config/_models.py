@@ -204,7 +204,9 @@ class RouterConfig(PluginSettings):
 class CacheConfig(Strict):
     """The decision cache: memory first, then a shared one."""
 
-    enabled: bool = Field(default=True, description="False: every decision is computed.")
+    enabled: bool = Field(
+        default=True, description="False: every decision is computed; `shared` is for sessions alone then."
+    )
     memory_entries: PositiveInt = Field(default=10_000, description="Decisions kept in this process.")
     ttl_s: PositiveFloat = Field(default=3600, description="How long a decision is kept.")
     shared: PluginSettings | None = Field(

@@ -73,7 +73,7 @@ class Engine:
     Args:
         pool: the experts.
         routers: by virtual model name.
-        store: the decision cache; None when it is off.
+        store: the decision cache, and what replicas share; None when there is neither.
         observer: told what happens.
         clock: monotonic seconds.
         max_attempts: experts asked for one request at most.
@@ -256,7 +256,7 @@ class Engine:
     async def _decide(
         self, model: str, binding: RouterBinding, features: Features, view: PoolView, tenant: str
     ) -> tuple[Decision, CacheOutcome]:
-        if self.store is None:
+        if self.store is None or not self.store.decides:
             return self._run(model, binding, features, view), "off"
         revision = binding.router.revision
         key = decision_key(tenant, revision, view.digest, features, router=model)

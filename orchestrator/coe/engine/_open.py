@@ -53,11 +53,12 @@ def open_engine(
     if old and before and (old.cache, old.base_dir) == (config.cache, config.base_dir):
         # Its keys hold the revisions of routers and pools: what another configuration decided is not found.
         store = before.store
-    elif config.cache.enabled:
+    elif config.cache.enabled or config.cache.shared is not None:
         store = DecisionStore(
             MemoryCache(config.cache.memory_entries, clock),
             ttl_s=config.cache.ttl_s,
             shared=builder.shared_cache(),
+            decides=config.cache.enabled,
         )
     server = config.server
     retries = RetryBudget(server.retry_ratio, server.retry_per_s)

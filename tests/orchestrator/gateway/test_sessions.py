@@ -80,8 +80,11 @@ def test_a_session_leaves_for_a_stated_reason_only(
     assert switches == [None, why, None]
 
 
-def test_replicas_share_sessions(start: Start, redis_url: str) -> None:
-    cache = f"cache: {{shared: {{kind: redis, url: '{redis_url}', timeout_ms: 5000}}}}\n"
+@pytest.mark.parametrize("decisions", ["true", "false"])
+def test_replicas_share_sessions(start: Start, redis_url: str, decisions: str) -> None:
+    """Whether they share decisions or not."""
+    shared = f"{{kind: redis, url: '{redis_url}', timeout_ms: 5000}}"
+    cache = f"cache: {{enabled: {decisions}, shared: {shared}}}\n"
     one, two = start(POOL + cache), start(POOL + cache)
     session = f"s-{time.time_ns()}"
     assert ask(one, CODE, session=session).json()["model"] == "coder"
@@ -91,3 +94,5 @@ def test_replicas_share_sessions(start: Start, redis_url: str) -> None:
         session = f"s-{time.time_ns()}"
         ask(one, CODE, session=session)
         time.sleep(0.05)
+    outcome = ask(one, CODE).headers["x-coe-cache"], ask(one, CODE).headers["x-coe-cache"]
+    assert outcome == (("off", "off") if decisions == "false" else ("hit", "hit"))
