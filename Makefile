@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
 # Editable packages of the default environment: the core, the vLLM plugin (which needs no vLLM to attach, plan and
 # merge), the tests' plugin and the worked example.
-EDITABLE := . plugins/coe-mop plugins/coe-vllm tests/plugins/coe-test-plugin examples/coe-calculator
+EDITABLE := . plugins/coe-dmoerm plugins/coe-mop plugins/coe-vllm tests/plugins/coe-test-plugin examples/coe-calculator
 # A CPU build of torch. Where the package index has none, name one that does:
 #   make test-all TORCH_OPTIONS='--extra-index-url URL'
 TORCH := torch==2.13.0+cpu
