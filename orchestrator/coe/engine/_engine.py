@@ -102,7 +102,7 @@ class Engine:
         self._max_attempts = max_attempts
         self.retries = retries
         self._deadlines = Deadlines()
-        self._prober = prober
+        self.prober = prober
         self.sessions = Sessions(clock) if sessions is None else sessions
 
     async def route(
@@ -235,8 +235,8 @@ class Engine:
 
     async def start(self) -> None:
         """Connect the cache and wake the experts that need time. One that cannot start stays asleep."""
-        if self._prober is not None:
-            self._prober.start()
+        if self.prober is not None:
+            self.prober.start()
         if self.store is not None:
             await self.store.connect()
         startable = [member.startable for member in self.pool.members.values() if member.startable]
@@ -245,8 +245,8 @@ class Engine:
     async def aclose(self, living: Iterable[Engine] = ()) -> None:
         """Close the cache and the experts, but for those that the `living` engines have taken over."""
         living = tuple(living)
-        if self._prober is not None:
-            await self._prober.aclose()
+        if self.prober is not None:
+            await self.prober.aclose()
         if self.store is not None and all(self.store is not each.store for each in living):
             await self.store.aclose()
         await self.pool.aclose(each.pool for each in living)

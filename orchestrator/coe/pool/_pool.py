@@ -114,13 +114,13 @@ class Pool:
         if breaker.changes_at() != before:
             self._changed()
 
-    def probed(self, name: str, why: str) -> None:
-        """Note what looking at an expert has shown: what is wrong, or nothing.
+    def probed(self, name: str, why: str, *, own: bool = True) -> None:
+        """Note what looking at an expert has shown: what is wrong, or nothing. `own`: this process looked.
 
         One that is back is asked again at once, whatever its breaker has counted meanwhile.
         """
         member = self._members[name]
-        if member.probe is not None and member.probe.note(why):
+        if member.probe is not None and member.probe.note(why, own=own):
             if not member.probe.failing:
                 member.breaker.success()
             self._changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ class Probe:
         config: how often and how.
         target: whom to ask.
         failed: looks in a row that went wrong.
-        passes, failures: looks since the start, by how they went.
+        passes, failures: this process's looks since the start, by how they went.
+        told: looks of another process that it has told of.
         why: what went wrong at the last look; empty when nothing did.
     """
 
@@ -35,6 +37,7 @@ class Probe:
     failed: int = 0
     passes: int = 0
     failures: int = 0
+    told: int = 0
     why: str = ""
 
     @property
@@ -47,17 +50,18 @@ class Probe:
         """In a word."""
         if self.failing:
             return "failing"
-        return "ok" if self.passes + self.failures else "pending"
+        return "ok" if self.passes + self.failures + self.told else "pending"
 
-    def note(self, why: str) -> bool:
-        """One look more. Returns whether this changes what is thought of the expert."""
+    def note(self, why: str, *, own: bool = True) -> bool:
+        """One look more, this process's own or another's. Returns whether it changes what is thought."""
         before = self.failing
         self.why = why
-        if why:
-            self.failed += 1
+        self.failed = self.failed + 1 if why else 0
+        if not own:
+            self.told += 1
+        elif why:
             self.failures += 1
         else:
-            self.failed = 0
             self.passes += 1
         return before != self.failing
 
@@ -68,15 +72,28 @@ class Prober:
     Args:
         pool: hears how they do.
         rng: for the rhythm, so that replicas do not fall into step.
+
+    Attributes:
+        looks: False where another process looks, and tells this one by `told`.
+        tell: hears of each look, which expert and what is wrong with it.
     """
 
     def __init__(self, pool: Pool, rng: Random) -> None:
         self._pool = pool
         self._rng = rng
         self._tasks: list[asyncio.Task[None]] = []
+        self.looks = True
+        self.tell: Callable[[str, str], None] | None = None
+
+    def told(self, name: str, why: str) -> None:
+        """Another process has looked at an expert. Of one that is not in this pool it means nothing."""
+        if name in self._pool.members:
+            self._pool.probed(name, why, own=False)
 
     def start(self) -> None:
         """Begin; needs a running loop."""
+        if not self.looks:
+            return
         for name, member in self._pool.members.items():
             if member.probe is not None and not self._tasks_of(name):
                 self._tasks.append(asyncio.create_task(self._run(name, member.probe), name=name))
@@ -97,7 +114,10 @@ class Prober:
         while True:
             # One that sleeps is not ill, and must not be woken by a look.
             if not isinstance(probe.target, Startable) or probe.target.awake:
-                self._pool.probed(name, await self._look(probe))
+                why = await self._look(probe)
+                self._pool.probed(name, why)
+                if self.tell is not None:
+                    self.tell(name, why)
             swing = config.jitter * (2 * self._rng.random() - 1)
             await asyncio.sleep(config.interval_s * (1 + swing))
 

@@ -103,3 +103,20 @@ def test_one_bad_look_says_nothing() -> None:
     changed = [probe.note(why) for why in ("", "x", "", "x", "x", "x", "")]
     assert changed == [False, False, False, False, True, False, True]
     assert (probe.passes, probe.failures, probe.state) == (3, 4, "ok")
+
+
+def test_who_does_not_look_goes_by_what_it_is_told(start: Start, upstream: FakeUpstream) -> None:
+    """As all workers but one do: their looks would add up at the server that is looked at."""
+    gateway = start(pool(upstream, PROBE.replace("0.05", "1000")))
+    until(lambda: state(gateway, "seen").get("probe") == "ok")  # its own first look; the next is far away
+    prober = gateway.engine.prober
+    assert prober is not None
+    for _ in range(ProbeConfig().failures):
+        prober.told("seen", "is ill")
+    prober.told("nobody", "is ill")
+    assert state(gateway, "seen") == {"healthy": False, "awake": True, "probe": "failing"}
+    prober.told("seen", "")
+    assert state(gateway, "seen") == {"healthy": True, "awake": True, "probe": "ok"}
+    assert (
+        'coe_expert_probes_total{expert="seen",outcome="failed"} 0.0' in gateway.client.get("/metrics").text
+    )

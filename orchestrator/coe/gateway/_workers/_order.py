@@ -26,6 +26,7 @@ class Order(msgspec.Struct, frozen=True):
         bound: the address that is listened on.
         path: the file that it was read from; None for the embedded default.
         host: for workers; None where no expert needs it.
+        looks: whether this worker is the one that looks at experts, and tells the others.
     """
 
     role: Literal["worker", "host"]
@@ -36,6 +37,7 @@ class Order(msgspec.Struct, frozen=True):
     overrides: Overrides
     host: Host | None
     verbose: bool
+    looks: bool
 
     @property
     def source(self) -> ConfigSource:

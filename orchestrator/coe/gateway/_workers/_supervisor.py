@@ -27,6 +27,9 @@ from coe.gateway._workers._slot import Slot
 _log = logging.getLogger("coe.workers")
 
 _HOST = "host"
+_WORKER = "worker {}"
+_LOOKS = _WORKER.format(0)
+"""Who looks at the experts that want it: one for all, or servers would be looked at by each worker."""
 
 PREPARE_S = 240.0
 """Longest wait for a worker to build another configuration."""
@@ -85,7 +88,7 @@ class Supervisor:
                 self._host = self._slot(_HOST, self._host_listener)
                 await _begun(self._host)
             self._workers = [
-                self._slot(f"worker {number}", self._listener)
+                self._slot(_WORKER.format(number), self._listener)
                 for number in range(self._config.server.workers)
             ]
             for slot in self._workers:
@@ -139,6 +142,10 @@ class Supervisor:
             case "failed":
                 slot.failure = msgspec.convert(data, Failure)
                 _log.error("%s cannot begin: %s", slot.name, slot.failure.message)
+            case "looked":
+                # It goes to each in its own time: one that is slow must not keep it from the others.
+                others = [each for each in self._workers if each is not slot and each.listens]
+                await asyncio.gather(*(_tell(each, "looked", data) for each in others))
             case "reload":
                 return await self.reloading.reload(data)
             case "rollback":
@@ -163,6 +170,7 @@ class Supervisor:
             overrides=self._source.overrides,
             host=self._host_address,
             verbose=self._verbose,
+            looks=slot.name == _LOOKS,
         )
 
     # --- another configuration ---
@@ -241,10 +249,10 @@ async def _prepare(slot: Slot, text: str) -> Outcome:
         return Outcome("refused", errors=(f"{slot.name} did not build it within {PREPARE_S:g} s",))
 
 
-async def _tell(slot: Slot, what: str) -> bool:
+async def _tell(slot: Slot, what: str, data: Any = None) -> bool:
     """Whether the process has heard it. One that is gone need not; one that is slow will."""
     try:
-        await slot.ask(what, timeout_s=QUICK_S)
+        await slot.ask(what, data, timeout_s=QUICK_S)
     except Gone:
         return False
     except TimeoutError:
