@@ -8,9 +8,9 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
 BIN := .venv/bin
-# Editable packages of the default environment: the core, the vLLM plugin (which needs no vLLM to attach, plan and
-# merge), the tests' plugin and the worked example.
-EDITABLE := . plugins/coe-dmoerm plugins/coe-mop plugins/coe-vllm tests/plugins/coe-test-plugin examples/coe-calculator
+# Editable packages of the default environment: the core, the vLLM plugin and the kernels (which need vLLM for what
+# runs within it only), the tests' plugin and the worked example.
+EDITABLE := . plugins/coe-dmoerm plugins/coe-mop plugins/coe-vllm kernels tests/plugins/coe-test-plugin examples/coe-calculator
 # A CPU build of torch. Where the package index has none, name one that does:
 #   make test-all TORCH_OPTIONS='--extra-index-url URL'
 TORCH := torch==2.13.0+cpu
@@ -24,7 +24,7 @@ new_venv = $(PYTHON) -m venv --clear $(1)
 pip_install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: setup serve test check format test-all test-slow test-sentence-transformers test-litellm vllm-env test-vllm lock clean
+.PHONY: setup serve test check format test-all test-slow test-sentence-transformers test-litellm vllm-env test-vllm test-kernels lock clean
 
 setup: .venv/.installed
 
@@ -51,7 +51,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test-all: test test-slow test-sentence-transformers test-litellm test-vllm
+test-all: test test-slow test-sentence-transformers test-litellm test-vllm test-kernels
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -80,11 +80,11 @@ test-litellm: .venv-litellm/.installed
 
 # vLLM for a CPU with coe and its plugin. Its requirements are installed without dependencies: see the lock's head.
 VLLM := plugins/coe-vllm
-.venv-vllm/.installed: $(VLLM)/requirements.lock $(VLLM)/pyproject.toml pyproject.toml
+.venv-vllm/.installed: $(VLLM)/requirements.lock $(VLLM)/pyproject.toml kernels/pyproject.toml pyproject.toml
 	$(call new_venv,.venv-vllm)
 	.venv-vllm/bin/python -m pip install --quiet $(TORCH_OPTIONS) $(TORCH)
 	$(call pip_install,.venv-vllm) --no-deps --require-hashes -r $(VLLM)/requirements.lock
-	$(call pip_install,.venv-vllm) --no-deps --no-build-isolation -e . -e ./$(VLLM)
+	$(call pip_install,.venv-vllm) --no-deps --no-build-isolation -e . -e ./$(VLLM) -e ./kernels
 	@touch $@
 
 vllm-env: .venv-vllm/.installed
@@ -93,6 +93,10 @@ vllm-env: .venv-vllm/.installed
 test-vllm: .venv-vllm/.installed
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python $(VLLM)/tests/models.py
 	.venv-vllm/bin/python -m pytest -m "slow or heavy or not slow" $(VLLM)/tests
+
+# Builds the kernels by the system's C++ compiler. What needs no vLLM runs in the default environment too.
+test-kernels: .venv-vllm/.installed
+	.venv-vllm/bin/python -m pytest -m heavy kernels/tests
 
 # Needs uv. Hashes, but no host names: the index is the installer's business.
 lock:

@@ -9,7 +9,12 @@ ROOT = Path(__file__).parents[2]
 CONTRACT = ("coe.contracts", "coe.errors", "coe.wire")
 PACKAGES = sorted(
     file.parent
-    for pattern in ("plugins/*/pyproject.toml", "examples/*/pyproject.toml", "tests/plugins/*/pyproject.toml")
+    for pattern in (
+        "plugins/*/pyproject.toml",
+        "kernels/pyproject.toml",
+        "examples/*/pyproject.toml",
+        "tests/plugins/*/pyproject.toml",
+    )
     for file in ROOT.glob(pattern)
 )
 
