@@ -195,6 +195,13 @@ def test_all_workers_follow_a_reload_and_keep_the_last_good(serve: Serve, tmp_pa
         assert metric(served, 'coe_config_reloads_total{outcome="refused"}') >= 1
 
 
+def known_of(served: Served, name: str) -> tuple[int, int | None]:
+    """Load and context window of an expert, as the worker has them that happens to answer."""
+    listed = httpx.get(f"{served.url}/v1/models", timeout=30, verify=False).json()["data"]
+    facts = next(each["coe"] for each in listed if each["id"] == name)
+    return facts["load"], facts.get("context_window")
+
+
 def test_an_expert_that_exists_once_is_asked_by_all_workers(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "coe.yaml").write_text(
         "plugins: {allow: [coe-test-plugin]}\nbreaker: {failures: 1000}\nrouters: {auto: {kind: first}}\n"
@@ -208,6 +215,9 @@ def test_an_expert_that_exists_once_is_asked_by_all_workers(serve: Serve, tmp_pa
         assert answer.headers["x-coe-expert"] == "loud"
         assert "ONE TWO THREE!" in answer.text
         assert answer.text.count('"coe":') == 1
+    ask(served, messages=[{"role": "user", "content": "a crowd"}])
+    # Both workers learn within a second or two what only the host can know.
+    until(lambda: {known_of(served, "loud") for _ in range(8)} == {(2, 1234)}, lambda: served.log)
     failed = ask(served, messages=[{"role": "user", "content": "a mouse"}])
     assert failed.headers["x-coe-fallback-from"] == "loud"
     os.kill(min(processes), signal.SIGKILL)  # the host begins first
@@ -254,3 +264,24 @@ def test_what_a_worker_cannot_build_is_said_once_and_ends_with_its_exit_code(tmp
     assert alone.returncode == done.returncode != 0
     assert alone.stderr in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_worker_looks_at_the_experts_for_all(serve: Serve, tmp_path: Path) -> None:
+    with FakeUpstream(keep=10_000) as upstream:
+        text = config(upstream, "a").replace("model: a}", "model: a, probe: {interval_s: 0.1, jitter: 0}}")
+        (tmp_path / "coe.yaml").write_text(text)
+        served = serve("-c", str(tmp_path / "coe.yaml"), "--workers", "3")
+
+        def said(times: int = 20) -> set[str]:
+            """By whoever of the workers takes the connection."""
+            url = f"{served.url}/health/ready"
+            answers = [httpx.get(url, timeout=20, verify=False) for _ in range(times)]
+            return {each.json()["experts"]["a"]["probe"] for each in answers}
+
+        until(lambda: said() == {"ok"}, lambda: served.log)
+        began, before = time.monotonic(), len(upstream.received)
+        time.sleep(2)
+        looks = len(upstream.received) - before
+        assert 0 < looks <= (time.monotonic() - began) / 0.1 + 2
+        upstream.run(upstream.refuse())
+        until(lambda: said() == {"failing"}, lambda: served.log)

@@ -121,7 +121,12 @@ def model_infos(engine: Engine) -> list[ModelInfo]:
     members = engine.pool.members
     states = engine.pool.view(tuple(members)).experts
     for name, state in states.items():
-        live = {"routable": members[name].routable, "awake": state.awake, "healthy": state.healthy}
+        live = {
+            "routable": members[name].routable,
+            "awake": state.awake,
+            "healthy": state.healthy,
+            "load": state.load,
+        }
         probe = members[name].probe
         looked = {} if probe is None else {"probe": probe.state}
         infos.append(ModelInfo(id=name, coe={**_card_facts(state.card), **live, **looked}))

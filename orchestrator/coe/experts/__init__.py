@@ -6,9 +6,13 @@ Importing this package imports none of them: each function below imports its kin
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from coe.config import Config
 from coe.contracts import Expert, Plugin
+
+if TYPE_CHECKING:
+    from coe.experts._hosted import Host
 
 
 def openai() -> Plugin[Expert]:
@@ -43,11 +47,18 @@ def prompt() -> Plugin[Expert]:
     return Plugin(PromptSettings, create_prompt, "An instruction and demonstrations on a base expert")
 
 
-def hosted(original: Expert, base_url: str, key: str) -> Expert:
-    """A stand-in for an expert that another process runs, at `base_url`; `key` opens it."""
+def host(base_url: str, key: str) -> Host:
+    """The process at `base_url` that runs experts for several others; `key` opens it."""
+    from coe.experts._hosted import Host
+
+    return Host(base_url, key)
+
+
+def hosted(original: Expert, host: Host) -> Expert:
+    """A stand-in for an expert that the host runs."""
     from coe.experts._hosted import HostedExpert
 
-    return HostedExpert(original, base_url, key)
+    return HostedExpert(original, host)
 
 
 def fetch_models(config: Config, progress: Callable[[str], None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,40 +20,104 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_log = logging.getLogger("coe.workers")
+
 T = TypeVar("T")
 
+_LOOK_S = 5.0
+_MAX_STATE_BYTES = 16 * 1024 * 1024
 _PATIENCE_S = 3600.0  # only the request's deadline counts, and the host's own limits
 
 
-class HostedExpert:
-    """Asks the host. It takes itself for awake as long as the host's last word was no refusal.
+class Hosted(msgspec.Struct):
+    """How an expert of the host is: its card once it runs, and `awake` and `load` as of the contracts."""
+
+    card: Card
+    awake: bool
+    load: int = 0
+
+
+_hosted = msgspec.json.Decoder(dict[str, Hosted])
+
+
+class Host:
+    """Where the host listens, and how its experts were when it was last asked.
 
     Args:
-        original: what the plugin made; never started here, it only lends its card.
-        base_url: where the host listens, without a path.
-        key: opens the host.
+        base_url: without a path.
+        key: opens it.
+        poll_s: between two questions.
     """
 
-    def __init__(self, original: Expert, base_url: str, key: str) -> None:
+    def __init__(self, base_url: str, key: str, poll_s: float = 1.0) -> None:
+        self.base_url = base_url
+        self.key = key
+        self.experts: dict[str, Hosted] = {}
+        self._poll_s = poll_s
+
+    async def follow(self) -> None:
+        """Ask again and again."""
+        client = HttpClient(self.base_url, headers={"Authorization": f"Bearer {self.key}"})
+        try:
+            while True:
+                try:
+                    self.experts = await _state(client)
+                except (Broken, OSError, msgspec.DecodeError) as error:
+                    if self.experts:
+                        _log.warning("the host does not say how its experts are: %s", error)
+                    self.experts = {}
+                await asyncio.sleep(self._poll_s)
+        finally:
+            await client.aclose()
+
+
+async def _state(client: HttpClient) -> dict[str, Hosted]:
+    response = await client.post("/state", b"{}", timeout_s=_LOOK_S)
+    return _hosted.decode(await response.read(_MAX_STATE_BYTES, _LOOK_S, _LOOK_S))
+
+
+class HostedExpert:
+    """Asks the host. While the host says nothing, it takes itself for awake until it is refused.
+
+    Args:
+        original: what the plugin made; never started here, it lends its card until the host says another.
+        host: where it runs.
+    """
+
+    def __init__(self, original: Expert, host: Host) -> None:
         self.inner = original
+        self._host = host
+        self._answers = False
         self._card = original.card
         self._remote = OpenAIExpert(
             self._card,
             OpenAISettings(
-                base_url=f"{base_url}/v1",
+                base_url=f"{host.base_url}/v1",
                 model=self._card.name,
-                api_key=SecretStr(key),
+                api_key=SecretStr(host.key),
                 first_byte_timeout_s=_PATIENCE_S,
                 idle_timeout_s=_PATIENCE_S,
             ),
         )
-        self._client = HttpClient(base_url, headers={"Authorization": f"Bearer {key}"})
-        self.awake = False
+        self._client = HttpClient(host.base_url, headers={"Authorization": f"Bearer {host.key}"})
 
     @property
     def card(self) -> Card:
-        """Its declared facts."""
-        return self._card
+        """Its facts, as the host knows them."""
+        known = self._host.experts.get(self._card.name)
+        return self._card if known is None else known.card
+
+    @property
+    def awake(self) -> bool:
+        """Whether it answers at once, as the host has it."""
+        known = self._host.experts.get(self._card.name)
+        return self._answers if known is None else known.awake
+
+    @property
+    def load(self) -> int:
+        """How busy its server is, as the host has it."""
+        known = self._host.experts.get(self._card.name)
+        return 0 if known is None else known.load
 
     async def start(self) -> None:
         """Have the host wake it. Raises `ExpertUnavailable`."""
@@ -67,7 +133,7 @@ class HostedExpert:
             raise ExpertUnavailable(
                 f"`{self._card.name}` could not be started: see the log.", expert=self._card.name
             )
-        self.awake = True
+        self._note(awake=True)
 
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Ask the host. Raises `ExpertError`s."""
@@ -92,10 +158,16 @@ class HostedExpert:
         try:
             answered = await answer
         except ExpertUnavailable:
-            self.awake = False
+            self._note(awake=False)
             raise
-        self.awake = True
+        self._note(awake=True)
         return answered
+
+    def _note(self, *, awake: bool) -> None:
+        """What was just seen of it counts until the host says more."""
+        self._answers = awake
+        if (known := self._host.experts.get(self._card.name)) is not None:
+            known.awake = awake
 
     async def aclose(self) -> None:
         """Close the connections to the host; what it runs goes on."""

@@ -227,7 +227,7 @@ def test_pauses_grow_and_a_long_life_is_forgiven() -> None:
 
 def test_a_worker_that_stands_in_for_experts_still_knows_what_they_are(tmp_path: Path) -> None:
     from coe.config import loads
-    from coe.experts import hosted
+    from coe.experts import host, hosted
     from coe.pool import Builder
     from coe.registry import FIRST_PARTY, Registry
 
@@ -242,5 +242,6 @@ routers:
 """
     config, registry = loads(text, {}), Registry(allow=FIRST_PARTY)
     assert Builder(config, registry).expert("law").card.kind == "adapter"
-    away = Builder(config, registry, stand_in=lambda expert: hosted(expert, "http://127.0.0.1:9", "key"))
+    there = host("http://127.0.0.1:9", "key")
+    away = Builder(config, registry, stand_in=lambda expert: hosted(expert, there))
     assert away.expert("law").card.kind == "adapter"

@@ -65,6 +65,10 @@ class HostApp:
             given = scope["headers"].get(b"authorization", b"")
             if not hmac.compare_digest(given, self._expected):
                 raise InvalidKey("This is not for you.")
+            if scope["path"] == "/state":
+                await read_body(scope, receive, _MAX_BODY_BYTES)
+                await respond(send, 200, self._state())
+                return
             if scope["path"] == "/start":
                 await self._start(await read_body(scope, receive, _MAX_BODY_BYTES))
                 await respond(send, 200, b"{}")
@@ -73,6 +77,15 @@ class HostApp:
             await respond(send, error.status, envelope(error), error_headers(error))
             return
         await self._gateway(scope, receive, send)
+
+    def _state(self) -> bytes:
+        members = self._gateway.serving.engine.pool.members
+        return msgspec.json.encode(
+            {
+                name: {"card": each.expert.card, "awake": each.awake, "load": each.load}
+                for name, each in members.items()
+            }
+        )
 
     async def _start(self, body: bytes) -> None:
         member = self._gateway.serving.engine.pool.member(msgspec.json.decode(body, type=_Start).expert)

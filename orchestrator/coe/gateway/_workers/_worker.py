@@ -6,15 +6,15 @@ import asyncio
 import logging
 import socket
 import time
-from functools import partial
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from coe.config import Config
 from coe.contracts import Expert
 from coe.errors import CoeError
-from coe.experts import hosted
+from coe.experts import host, hosted
 from coe.gateway._app import Gateway
 from coe.gateway._built import Built, build
 from coe.gateway._ids import new_decision_id
@@ -26,8 +26,11 @@ from coe.gateway._starting import starting
 from coe.gateway._workers._host import HostApp, build_host
 from coe.gateway._workers._link import Gone, Link
 from coe.gateway._workers._merge import snapshot
-from coe.gateway._workers._order import Failure, Host, Order
+from coe.gateway._workers._order import Failure, Order
 from coe.registry import Registry
+
+if TYPE_CHECKING:
+    from coe.experts._hosted import Host
 
 _log = logging.getLogger("coe.workers")
 
@@ -55,6 +58,9 @@ class Worker:
         self._link = Link(link, self._answer)
         self._listener = listener
         self._metrics = Metrics()
+        self._telling: set[asyncio.Task[None]] = set()
+        self._host: Host | None = None
+        self._following: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until told to stop, or until the supervisor is gone."""
@@ -62,7 +68,7 @@ class Worker:
         try:
             order = msgspec.convert(await self._link.ask("order", timeout_s=ASK_S), Order)
             log_to_stderr(verbose=order.verbose)
-            self._host = order.host
+            self._order, self._loop = order, asyncio.get_running_loop()
             await self._serve(order, line)
         except CoeError as error:
             await self._link.ask("failed", _failure(error), timeout_s=ASK_S)
@@ -78,6 +84,7 @@ class Worker:
             config, registry = read_config(order.source, order.text, order.bound)
             built = make(config, registry)
         gateway = Gateway(built, self._metrics, time.monotonic, new_decision_id, self, self._scrape)
+        self._gateway = gateway
         app = HostApp(gateway, order.host.key) if is_host and order.host else gateway
         listening = asyncio.Event()
         server = Server(app, _unencrypted(config) if is_host else config, listening.set)
@@ -95,15 +102,42 @@ class Worker:
             await server.serve([self._listener])
         finally:
             telling.cancel()
+            if self._following is not None:
+                self._following.cancel()
 
     async def _tell(self, listening: asyncio.Event, version: int) -> None:
         await listening.wait()
         await self._link.ask("listening", version, timeout_s=ASK_S)
 
     def _build(self, config: Config, registry: Registry, previous: Built | None = None) -> Built:
-        host = self._host
-        stand_in = partial(_stand_in, host) if host is not None else None
-        return build(config, registry, self._metrics, time.monotonic, previous, stand_in=stand_in)
+        stand_in = self._stand_in if self._order.host is not None else None
+        built = build(config, registry, self._metrics, time.monotonic, previous, stand_in=stand_in)
+        if (prober := built.engine.prober) is not None:
+            prober.looks = self._order.looks
+            prober.tell = self._looked
+        return built
+
+    def _looked(self, name: str, why: str) -> None:
+        """The others hear what this worker has seen, without its waiting for them."""
+
+        async def tell() -> None:
+            with suppress(Gone, TimeoutError):
+                await self._link.ask("looked", [name, why], timeout_s=ASK_S)
+
+        task = asyncio.create_task(tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    def _stand_in(self, expert: Expert) -> Expert:
+        """In the place of an expert that the host runs; from the first on, the host is followed."""
+        if self._host is None and (there := self._order.host) is not None:
+            self._host = host(there.base_url, there.key)
+            self._loop.call_soon_threadsafe(self._follow, self._host)  # a reload builds in a thread
+        assert self._host is not None
+        return hosted(expert, self._host)
+
+    def _follow(self, host: Host) -> None:
+        self._following = asyncio.create_task(host.follow())
 
     def _build_host(self, config: Config, registry: Registry, previous: Built | None = None) -> Built:
         return build_host(config, registry, self._metrics, previous)
@@ -118,6 +152,9 @@ class Worker:
                 return self._preparing.commit()
             case "abort":
                 return await self._preparing.abort()
+            case "looked":
+                if (prober := self._gateway.serving.engine.prober) is not None:
+                    prober.told(*data)
             case "metrics":
                 return snapshot(self._metrics.collect())
             case _:
@@ -154,10 +191,6 @@ class Worker:
 def _unencrypted(config: Config) -> Config:
     """The same for the host, which speaks on the loopback interface only."""
     return config.model_copy(update={"server": config.server.model_copy(update={"tls": None})})
-
-
-def _stand_in(host: Host, expert: Expert) -> Expert:
-    return hosted(expert, host.base_url, host.key)
 
 
 def _failure(error: CoeError) -> Failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -31,6 +32,7 @@ class Shout:
     def __init__(self, card: Card, settings: ShoutSettings) -> None:
         self._card = card
         self._settings = settings
+        self.load = 0
 
     @property
     def card(self) -> Card:
@@ -42,6 +44,8 @@ class Shout:
         text = last_user_text(request.body)
         if self._settings.fail_on is not None and self._settings.fail_on in text:
             raise ExpertUnavailable(f"`{self._card.name}` is hoarse.", expert=self._card.name)
+        if "crowd" in text:  # a load and a card that only the process knows which runs the expert
+            self.load, self._card = 2, dataclasses.replace(self._card, context_window=1234)
         answer = text.upper() + "!" * self._settings.marks
         if request.body.stream:
             return Reply(chunks=self._stream(answer, context.request_id))
