@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,13 +58,16 @@ def command(
         bool,
         typer.Option("--no-fall-back", help="Route even where it does not beat the best single expert."),
     ] = False,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Branches after which to take the best map so far, with its gap.")
+    ] = Budget().nodes,
     resamples: Annotated[int, typer.Option(min=1, help="Resamples for the stability of the map.")] = 100,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Solve the map exactly within a budget and save it; without one: best score, ties to the cheaper."""
     check_suffix(plot)
-    limits = parse_budget(budget or [], max_experts, require or [], forbid or [])
+    limits = replace(parse_budget(budget or [], max_experts, require or [], forbid or []), nodes=nodes)
     with steps("solving the map"):
         found = optimize(router, limits, seed=seed, resamples=resamples, fall_back=not no_fall_back)
     if plot is not None:
@@ -114,7 +118,12 @@ def _summary(found: Optimized, budget: Budget) -> dict[str, Any]:
             ],
             "pareto_axis": found.axis,
             "pareto": [
-                {"spend": point.spend, "value": point.value, "experts": point.map.used()}
+                {
+                    "spend": point.spend,
+                    "value": point.value,
+                    "gap": point.map.gap,
+                    "experts": point.map.used(),
+                }
                 for point in found.front
             ],
             "marginal_value_points": {each.expert: 100 * each.loss for each in found.marginal},
@@ -149,6 +158,10 @@ def _show(found: Optimized) -> None:
     shown.print(f"Expected score {choice.score:.4f} ({low:.4f} to {high:.4f}), decided by {choice.kind}.")
     if found.spends:
         shown.print("Uses " + ", ".join(f"{name} {spent:.4g}" for name, spent in found.spends.items()) + ".")
+    if choice.map.gap:
+        shown.print(
+            f"The search gave up: a map may be better by up to {100 * choice.map.gap:.3f} points (--nodes)."
+        )
     for name, experts in choice.map.unknown.items():
         shown.print(f"Left out, {name} unknown: {', '.join(experts)}.")
     shown.print(

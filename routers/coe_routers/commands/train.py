@@ -125,6 +125,7 @@ def choice_summary(choice: Choice) -> dict[str, Any]:
         "spends": choice.map.spends,
         "left_out": choice.map.unknown,
         "map": choice.map.named(),
+        "gap": choice.map.gap,
     }
 
 

@@ -61,10 +61,10 @@ def _smallest(problem: Problem, budget: Budget, name: str) -> float | None:
     made, _ = program(problem, replace(budget, **{name: 10**9}))
     if name in AVERAGED:
         spent = made.weight * made.average.pop(name)[0]
-        best = optimum(made, spent)
+        best = optimum(made, spent, nodes=budget.nodes).chosen
         return None if best is None else float(spent[best].sum())
     size = made.pooled.pop(name)[0]
-    best = cheapest_pool(made, size)
+    best = cheapest_pool(made, size, nodes=budget.nodes)
     return None if best is None else float(size[np.unique(made.column[best])].sum())
 
 
@@ -78,7 +78,7 @@ def _smallest_latency(problem: Problem, budget: Budget) -> float | None:
     def feasible(limit: float) -> bool:
         made, _ = program(problem, replace(budget, p95_latency_s=limit))
         slow = made.weight * made.average.pop("p95_latency_s")[0]
-        best = optimum(made, slow)
+        best = optimum(made, slow, nodes=budget.nodes).chosen
         return best is not None and float(slow[best].sum()) <= SLOW_SHARE * (1 + ROUNDING)
 
     if not len(candidates) or not feasible(float(candidates[-1])):
@@ -91,7 +91,12 @@ def _smallest_latency(problem: Problem, budget: Budget) -> float | None:
 
 
 def _only(budget: Budget, name: str) -> Budget:
-    return Budget(**{name: getattr(budget, name)}, required=budget.required, forbidden=budget.forbidden)
+    return Budget(
+        **{name: getattr(budget, name)},
+        required=budget.required,
+        forbidden=budget.forbidden,
+        nodes=budget.nodes,
+    )
 
 
 def _up(number: float) -> float:

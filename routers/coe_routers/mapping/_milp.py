@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +15,18 @@ from coe_routers.mapping._program import Floats, Index, Program, first_of_rows
 
 _SCALE = 1e3
 """HiGHS stops at an absolute gap of 1e-6: scaled, that is a value of 1e-9."""
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        chosen: int64[c], the cell variable of each category, None when no map was found.
+        bound: what no map that was looked for costs less than; infinite when there is none.
+    """
+
+    chosen: Index | None
+    bound: float
 
 
 def relaxation(made: Program, objective: Floats) -> tuple[float, Floats] | None:
@@ -34,7 +50,9 @@ def relaxation(made: Program, objective: Floats) -> tuple[float, Floats] | None:
     return float(found.fun) / _SCALE, np.asarray(found.lower.marginals, dtype=np.float64) / _SCALE
 
 
-def milp(made: Program, objective: Floats, opening: Floats | None = None) -> Index | None:
+def milp(
+    made: Program, objective: Floats, opening: Floats | None = None, *, nodes: int, near: float = 0.0
+) -> Found:
     """Minimise `sum(objective * z) + sum(opening * u)` with every limit and a link for every cell.
 
     Limits are met up to HiGHS' tolerance, one millionth of each.
@@ -42,9 +60,8 @@ def milp(made: Program, objective: Floats, opening: Floats | None = None) -> Ind
     Args:
         objective: float64[k].
         opening: float64[m], what each expert in use costs.
-
-    Returns:
-        int64[c], the cell variable chosen in each category, or None when infeasible.
+        nodes: branches after which to give up and report the best map so far.
+        near: relative distance from the best map that is good enough.
 
     Raises:
         PluginError: scipy is not installed.
@@ -75,16 +92,39 @@ def milp(made: Program, objective: Floats, opening: Floats | None = None) -> Ind
         )
     if opening is not None:
         price[k:] = opening[experts] * _SCALE
-    found = optimize.milp(
-        price,
-        integrality=np.ones(width),
-        bounds=optimize.Bounds(0, 1),
-        constraints=constraints,
-        options={"mip_rel_gap": 0.0},
-    )
-    if found.x is None:
-        return None
-    return first_of_rows(made.row, -np.asarray(found.x[:k], dtype=np.float64))
+    with quiet():
+        found = optimize.milp(
+            price,
+            integrality=np.ones(width),
+            bounds=optimize.Bounds(0, 1),
+            constraints=constraints,
+            options={"mip_rel_gap": near, "node_limit": nodes},
+        )
+    chosen = None
+    if found.x is not None:
+        chosen = first_of_rows(made.row, -np.asarray(found.x[:k], dtype=np.float64))
+    stopped = found.status == 1
+    if chosen is None:
+        return Found(None, float(found.mip_dual_bound) / _SCALE if stopped else np.inf)
+    if stopped or near:
+        return Found(chosen, float(found.mip_dual_bound) / _SCALE)
+    return Found(chosen, float(found.fun) / _SCALE)
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep away from stdout what HiGHS prints there while debugging: it would spoil a command's JSON."""
+    libc = ctypes.CDLL(None)
+    libc.fflush(None)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        libc.fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _answered_once(made: Program, width: int) -> Any:

@@ -34,6 +34,7 @@ class Budget:
         max_experts: experts in use.
         required: category to the expert that must answer it.
         forbidden: category to experts that must not answer it; the key `*` stands for every category.
+        nodes: branches after which the solver gives up and returns the best map so far with its gap.
     """
 
     active_params_b: float | None = None
@@ -43,11 +44,14 @@ class Budget:
     max_experts: int | None = None
     required: Mapping[str, str] = field(default_factory=dict[str, str])
     forbidden: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    nodes: int = 5000
 
     def __post_init__(self) -> None:
         for name, limit in self.limits().items():
             if not limit > 0:
                 raise ConfigError(f"Budget `{name}` is {limit:g}; expected a number above 0.")
+        if self.nodes < 1:
+            raise ConfigError(f"`nodes` is {self.nodes}; expected 1 or more.")
 
     def limits(self) -> dict[str, float]:
         """The numbers that are set, by name."""

@@ -3,249 +3,197 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import replace
-from itertools import combinations, count, pairwise
+from itertools import count
 
 import numpy as np
 
-from coe_routers.mapping._bound import Bools, Bound, Dense, Prices, lower_bound
-from coe_routers.mapping._milp import milp, relaxation
-from coe_routers.mapping._program import ROUNDING, Floats, Index, Program, first_of_rows
+from coe_routers.mapping._averaged import GAP, averaged
+from coe_routers.mapping._bound import Bools, Bound, Cells, Prices, lower_bound
+from coe_routers.mapping._milp import Found, milp
+from coe_routers.mapping._program import ROUNDING, Floats, Index, Program
+from coe_routers.mapping._swaps import filled, swapped
 
-GAP = 1e-9
-"""Maps closer than this in value are equal: the search proves that no map is better by more."""
-_CORE = 2000
-"""HiGHS takes over once this many cells are undecided; with more of them bounds are quicker."""
 _SMALL = 300
 """So few cells go to HiGHS at once."""
-_FIRST_STEPS, _STEPS = 600, 120
+_CORE, _CORE_AVERAGED = 2000, 300
+"""HiGHS takes over once this many cells are undecided; with more of them bounds are quicker. Averaged limits
+make it slow."""
+_FIRST_STEPS, _STEPS = 1000, 120
 """Steps of the first bound and of those after it, which start from its prices."""
 _AVERAGES_TAKE = 0.03
-_CANDIDATES = 40
-_PAIRS_UP_TO = 8
-"""Swaps look at so many experts, and take two out at once only of sets so small."""
+_NEAR = 1e-5
+"""A map this close, relatively, to the best of a set of experts will do while looking for good sets."""
 
 
-def optimum(made: Program, objective: Floats) -> Index | None:
+def optimum(made: Program, objective: Floats, *, nodes: int) -> Found:
     """Minimise `sum(objective * z)`, objective float64[k].
 
+    Args:
+        nodes: branches after which to give up, of the search and of each integer program within it.
+
     Returns:
-        int64[c], the cell variable chosen in each category, or None when nothing is feasible. No feasible map
-        is better by more than `GAP`; averaged limits are met up to one millionth.
+        The best map; averaged limits are met up to one millionth. No feasible map costs less than `bound`.
+        It is proven best when that is within `GAP` of its cost, as it always is but where `nodes` ran out.
 
     Raises:
         PluginError: scipy is not installed.
     """
     if not made.every_category():
-        return None
-    if made.pooled and len(made.row) > _SMALL:
-        return _Search(made, objective).run()
-    if made.pooled:
-        return milp(made, objective)
-    return _averaged(made, objective)
+        return Found(None, np.inf)
+    if not made.pooled:
+        return averaged(made, objective, nodes=nodes)
+    if len(made.row) <= _SMALL:
+        return milp(made, objective, nodes=nodes)
+    return _Search(made, objective, nodes).run()
 
 
-def cheapest_pool(made: Program, size: Floats) -> Index | None:
+def cheapest_pool(made: Program, size: Floats, *, nodes: int) -> Index | None:
     """Minimise `sum(size * u)` over the experts in use, size float64[m]; as `optimum` otherwise."""
     if not made.every_category():
         return None
-    return milp(made, np.zeros(len(made.row)), size / max(float(size.max(initial=0.0)), 1e-12))
-
-
-def _averaged(made: Program, objective: Floats, cutoff: float = np.inf) -> Index | None:
-    """The best map where nothing limits the set of experts; None also when it is no better than `cutoff`.
-
-    The relaxation leaves most categories decided. A map that takes a cell of reduced cost r is worse than the
-    relaxation by r at least; so the best map over the cells below some r is the best of all once it is within
-    r of the relaxation. r starts small and grows until that holds.
-    """
-    if not made.average:
-        return first_of_rows(made.row, objective)
-    kept = _undominated(made, objective)
-    made, objective = made.of(kept), objective[kept]
-    relaxed = relaxation(made, objective)
-    if relaxed is None:
-        return None
-    bound, reduced = relaxed
-    if bound >= cutoff:
-        return None
-    widest = min(float(reduced.max()), cutoff - bound)
-    radius = float(np.sort(reduced)[min(made.c + 60, len(reduced) - 1)])
-    while True:
-        cells = np.flatnonzero(reduced <= radius + GAP)
-        chosen = milp(made.of(cells), objective[cells])
-        gap = np.inf if chosen is None else float(objective[cells[chosen]].sum()) - bound
-        if gap <= radius or radius >= widest:
-            return None if chosen is None else kept[cells[chosen]]
-        radius = min(max(3 * radius, 1e-7), gap, widest)
-
-
-def _undominated(made: Program, objective: Floats) -> Index:
-    """Cells that no other cell of their category beats in objective and every limit at once.
-
-    Leaving the others out changes no optimum while experts are not tied to each other by a pooled limit.
-    """
-    points = np.stack([objective, *(cost for cost, _ in made.average.values())], axis=1)
-    kept: list[Index] = []
-    starts: list[int] = np.searchsorted(made.row, np.arange(made.c + 1)).tolist()
-    for first, last in pairwise(starts):
-        cells = np.arange(first, last)
-        mine = points[cells]
-        no_worse = (mine[:, None, :] <= mine[None, :, :]).all(axis=2)
-        earlier = np.arange(len(cells))[:, None] < np.arange(len(cells))[None, :]
-        beaten = (no_worse & (~no_worse.T | earlier)).any(axis=0)
-        kept.append(cells[~beaten])
-    return np.concatenate(kept)
+    opening = size / max(float(size.max(initial=0.0)), 1e-12)
+    return milp(made, np.zeros(len(made.row)), opening, nodes=nodes).chosen
 
 
 class _Search:
     """Branch and bound over the set of experts.
 
-    A node holds experts that are in, experts that are out and free ones. Its bound prices everything; what is
-    worth more than the gap to the best known map is decided without branching. Nodes with few undecided cells
-    go to HiGHS.
+    A node holds the experts that are in, those that are free, and the cells that a better map may take. Its
+    bound prices everything; what is worth more than the gap to the best known map is decided without
+    branching. Nodes with few cells, or whose experts all fit together, go to HiGHS.
     """
 
-    def __init__(self, made: Program, objective: Floats) -> None:
-        self._made, self._objective = made, objective
-        cost = made.table(objective, np.inf)
-        usage = [made.table(each, 0.0) for each in made.usage()]
-        self._dense = Dense(cost, np.array(usage).reshape(len(usage), *cost.shape), made.sizes())
+    def __init__(self, made: Program, objective: Floats, nodes: int) -> None:
+        self._made, self._objective, self._nodes = made, objective, nodes
+        self._core = _CORE_AVERAGED if made.average else _CORE
+        self._cells = Cells.all_of(made, objective)
+        self._cost_table = made.table(objective, np.inf)
         self._best: Index | None = None
         # Above whatever a feasible map may cost, until one is known.
-        self._cost = float(np.where(np.isfinite(cost), cost, -np.inf).max(axis=1).sum()) + 1.0
+        top = np.where(np.isfinite(self._cost_table), self._cost_table, -np.inf).max(axis=1)
+        self._cost = float(top.sum()) + 1.0
+        self._unproven = np.inf
+        self._looked_at: set[frozenset[int]] = set()
+        self._open: list[tuple[float, int, Index, Bools, Bools, Bound]] = []
+        self._number = count()
 
-    def run(self) -> Index | None:
-        """The best map, or None when nothing is feasible."""
-        made, dense = self._made, self._dense
-        prices = dense.start()
+    def run(self) -> Found:
+        """The best map and a bound, or none when nothing is feasible."""
+        made = self._made
         free, fixed = np.ones(made.m, dtype=bool), np.zeros(made.m, dtype=bool)
-        root = lower_bound(dense, free, fixed, prices, self._likely(), _FIRST_STEPS)
-        self._improve(root.prices, root.worth)
-        number = count()
-        open_: list[tuple[float, int, Bools, Bools, Bound]] = []
-
-        def add(free: Bools, fixed: Bools, prices: Prices) -> None:
-            room = 1.0 + ROUNDING - dense.sizes[:, fixed].sum(axis=1)
-            if (room < 0).any():
-                return
-            free = free & (dense.sizes <= room[:, None]).all(axis=0)
-            if not np.isfinite(dense.cost[:, free | fixed].min(axis=1, initial=np.inf)).all():
-                return
-            bound = lower_bound(dense, free, fixed, prices, self._cost - GAP, _STEPS)
-            gap = self._cost - GAP - bound.value
-            if gap <= 0:
-                return
-            sure = free & (np.abs(bound.worth) >= gap)
-            fixed = fixed | (sure & (bound.worth > 0))
-            heapq.heappush(open_, (bound.value, next(number), free & ~sure, fixed, bound))
-
-        add(free, fixed, root.prices)
-        while open_:
-            value, _, free, fixed, bound = heapq.heappop(open_)
+        root = lower_bound(self._cells, free, fixed, self._start(), self._likely(), _FIRST_STEPS)
+        self._look_around(root)
+        self._add(np.arange(len(made.row)), free, fixed, root.prices, _FIRST_STEPS)
+        left = self._nodes
+        while self._open and left > 0:
+            value, _, cells, free, fixed, bound = heapq.heappop(self._open)
             if value >= self._cost - GAP:
+                self._open.clear()
                 break
-            cells = self._undecided(free, fixed, bound)
-            all_fit = (dense.sizes[:, free | fixed].sum(axis=1) <= 1.0 + ROUNDING).all()
-            if all_fit or len(cells) <= _CORE:
+            all_fit = (self._cells.sizes[:, free | fixed].sum(axis=1) <= 1.0 + ROUNDING).all()
+            if all_fit or len(cells) <= self._core:
                 self._finish(cells, pooled=not all_fit)
                 continue
+            left -= 1
             branch = self._branch(free, bound)
             free = free.copy()
             free[branch] = False
             with_it = fixed.copy()
             with_it[branch] = True
-            add(free, with_it, bound.prices)
-            add(free, fixed, bound.prices)
-        return self._best
+            self._add(cells, free, with_it, bound.prices, _STEPS)
+            self._add(cells, free, fixed, bound.prices, _STEPS)
+        if self._open:
+            self._unproven = min(self._unproven, self._open[0][0])
+        if self._best is None:
+            return Found(None, self._unproven)
+        return Found(self._best, min(self._cost, self._unproven))
+
+    def _add(self, cells: Index, free: Bools, fixed: Bools, prices: Prices, steps: int) -> None:
+        """Bound a node, and keep what may hold a better map."""
+        sizes = self._cells.sizes
+        room = 1.0 + ROUNDING - sizes[:, fixed].sum(axis=1)
+        if (room < 0).any():
+            return
+        free = free & (sizes <= room[:, None]).all(axis=0)
+        cells = cells[(free | fixed)[self._made.column[cells]]]
+        if not self._every_category(cells):
+            return
+        here = self._cells.of(cells)
+        bound = lower_bound(here, free, fixed, prices, self._cost - GAP, steps)
+        if bound.value >= self._cost - GAP:
+            return
+        self._look_at(filled(sizes, np.where(fixed, 2.0, np.where(free, bound.part, 0.0))), bound.prices)
+        gap = self._cost - GAP - bound.value
+        if gap <= 0:
+            return
+        sure = free & (np.abs(bound.worth) >= gap)
+        cells = cells[here.excess(bound, fixed) < gap]
+        fixed = fixed | (sure & (bound.worth > 0))
+        free = free & ~sure
+        cells = cells[(free | fixed)[self._made.column[cells]]]
+        if self._every_category(cells):
+            heapq.heappush(self._open, (bound.value, next(self._number), cells, free, fixed, bound))
 
     def _branch(self, free: Bools, bound: Bound) -> int:
-        """The expert that the bound decides least for its size: the rest depends most on it."""
-        size = np.maximum(self._dense.sizes.max(axis=0), 1e-12)
-        return int(np.where(free, np.abs(bound.worth) / size, np.inf).argmin())
+        """The expert that the relaxation can least decide on, large ones first: most depends on them."""
+        doubt = bound.part * (1.0 - bound.part) * self._cells.sizes.max(axis=0)
+        return int(np.where(free, doubt, -np.inf).argmax())
 
-    def _undecided(self, free: Bools, fixed: Bools, bound: Bound) -> Index:
-        """Cells that a better map below this node may take: their reduced cost is within the gap."""
-        over = np.maximum(self._dense.priced(bound.prices) - bound.prices.category[:, None], 0.0)
-        over += np.where(fixed, 0.0, np.maximum(-bound.worth, 0.0))
-        keep = (bound.value + over < self._cost - GAP) & (free | fixed)
-        return np.flatnonzero(keep[self._made.row, self._made.column])
+    def _every_category(self, cells: Index) -> bool:
+        return bool(np.bincount(self._made.row[cells], minlength=self._made.c).all())
 
     def _finish(self, cells: Index, *, pooled: bool) -> None:
-        left = self._made.of(cells)
-        if not left.every_category():
-            return
-        objective = self._objective[cells]
+        left, objective = self._made.of(cells), self._objective[cells]
         if pooled:
-            chosen = milp(left, objective)
+            found = milp(left, objective, nodes=self._nodes)
         else:
-            chosen = _averaged(replace(left, pooled={}), objective, self._cost)
-        if chosen is not None:
-            self._keep(cells[chosen])
+            found = averaged(left, objective, self._cost, nodes=self._nodes)
+        self._keep(cells, found)
+        self._unproven = min(self._unproven, found.bound)
 
-    def _keep(self, chosen: Index) -> None:
-        cost = float(self._objective[chosen].sum())
-        if cost < self._cost:
-            self._best, self._cost = chosen, cost
+    def _keep(self, cells: Index, found: Found) -> None:
+        if found.chosen is not None:
+            chosen = cells[found.chosen]
+            cost = float(self._objective[chosen].sum())
+            if cost < self._cost:
+                self._best, self._cost = chosen, cost
+
+    def _start(self) -> Prices:
+        """Prices to begin with: each category pays for its second best expert."""
+        two = np.sort(self._cost_table, axis=1)[:, :2]
+        return Prices(
+            np.where(np.isfinite(two[:, -1]), two[:, -1], two[:, 0]),
+            np.zeros(len(self._cells.usage)),
+            np.zeros(len(self._cells.sizes)),
+        )
 
     def _likely(self) -> float:
         """About what the best map costs, for the first steps to aim at."""
-        cost = self._dense.cost
+        cost, sizes = self._cost_table, self._cells.sizes
         worth = -np.where(np.isfinite(cost), cost, self._cost).sum(axis=0)
-        experts = self._swapped(cost, self._filled(worth), worth)
+        experts = swapped(cost, sizes, filled(sizes, worth), worth)
         without_averages = float(cost[:, experts].min(axis=1, initial=np.inf).sum())
         if not np.isfinite(without_averages):
             return self._cost
-        return without_averages + (_AVERAGES_TAKE * abs(without_averages) if len(self._dense.usage) else 0.0)
+        return without_averages + (_AVERAGES_TAKE * abs(without_averages) if len(self._cells.usage) else 0.0)
 
-    def _filled(self, worth: Floats) -> list[int]:
-        """The experts of most worth that fit, at least one."""
-        inside: list[int] = []
-        for expert in np.argsort(-worth, kind="stable").tolist():
-            if (worth[expert] > 0 or not inside) and self._fits([*inside, expert]):
-                inside.append(expert)
-        return inside
+    def _look_around(self, bound: Bound) -> None:
+        """Look for a first map: the experts of most worth that fit, then those after swaps."""
+        sizes = self._cells.sizes
+        inside = filled(sizes, bound.worth)
+        priced = self._made.table(self._cells.priced(bound.prices.averaged), np.inf)
+        self._look_at(swapped(priced, sizes, inside, bound.worth), bound.prices)
+        self._look_at(inside, bound.prices)
 
-    def _improve(self, prices: Prices, worth: Floats) -> None:
-        """Look for a better map: the experts of most worth that fit, then those after swaps."""
-        priced = self._dense.priced(prices)
-        inside = self._filled(worth)
-        for experts in (inside, self._swapped(priced, inside, worth)):
-            cells = self._made.within(experts)
-            left = self._made.of(cells)
-            if left.every_category():
-                chosen = _averaged(replace(left, pooled={}), self._objective[cells], self._cost)
-                if chosen is not None:
-                    self._keep(cells[chosen])
-
-    def _swapped(self, priced: Floats, inside: list[int], worth: Floats) -> list[int]:
-        """Take up to two experts out and up to two in while that helps, averaged limits at their price."""
-        likely = np.argsort(-worth, kind="stable")[:_CANDIDATES]
-        one, other = (likely[each] for each in np.triu_indices(len(likely)))
-        cost = np.minimum(priced[:, one], priced[:, other])
-        size = self._dense.sizes[:, one] + np.where(one == other, 0.0, self._dense.sizes[:, other])
-        experts = inside
-        best = float(priced[:, experts].min(axis=1).sum()) if experts else np.inf
-        while True:
-            outs: list[tuple[int, ...]] = [(), *((e,) for e in experts)]
-            if len(experts) <= _PAIRS_UP_TO:
-                outs.extend(combinations(experts, 2))
-            found: list[int] | None = None
-            for out in outs:
-                rest = [e for e in experts if e not in out]
-                used = self._dense.sizes[:, rest].sum(axis=1)
-                fit = np.flatnonzero((size + used[:, None] <= 1.0 + ROUNDING).all(axis=0))
-                if not len(fit):
-                    continue
-                base = priced[:, rest].min(axis=1, initial=np.inf)
-                totals = np.minimum(base[:, None], cost[:, fit]).sum(axis=0)
-                at = int(totals.argmin())
-                if totals[at] < best - GAP:
-                    best = float(totals[at])
-                    found = list(dict.fromkeys([*rest, int(one[fit[at]]), int(other[fit[at]])]))
-            if found is None:
-                return experts
-            experts = found
-
-    def _fits(self, experts: list[int]) -> bool:
-        return bool((self._dense.sizes[:, experts].sum(axis=1) <= 1.0 + ROUNDING).all())
+    def _look_at(self, experts: list[int], prices: Prices) -> None:
+        """Keep a good map over this set of experts where it is better than the best one."""
+        if frozenset(experts) in self._looked_at:
+            return
+        self._looked_at.add(frozenset(experts))
+        cells = self._made.within(experts)
+        if not self._every_category(cells):
+            return
+        priced = self._made.table(self._cells.priced(prices.averaged), np.inf)[:, experts]
+        if float(priced.min(axis=1).sum() - prices.averaged.sum()) < self._cost - GAP:
+            left, objective = self._made.of(cells), self._objective[cells]
+            self._keep(cells, averaged(left, objective, self._cost, nodes=self._nodes, near=_NEAR))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coe.errors import ConfigError
+from coe_routers.mapping._averaged import GAP
 from coe_routers.mapping._infeasible import explain
 from coe_routers.mapping._problem import SLOW_SHARE, Budget, Problem
 from coe_routers.mapping._program import AVERAGED, POOLED, program
@@ -32,6 +34,8 @@ class ExpertMap:
         value: expected value over the traffic: `sum(share * value[chosen])`.
         spends: what the map uses of every limit, in the limit's unit, where it is known, limited or not.
         unknown: limit name to experts left out because that fact is not known of them.
+        gap: no map within the budget is worth more than this above `value`, the tie cost counted in; 0 when
+            it is proven best, as it is unless the solver had to give up.
     """
 
     categories: tuple[str, ...]
@@ -41,6 +45,7 @@ class ExpertMap:
     value: float
     spends: dict[str, float]
     unknown: dict[str, tuple[str, ...]]
+    gap: float
 
     def used(self) -> tuple[str, ...]:
         """Names of the experts in use."""
@@ -55,19 +60,28 @@ class ExpertMap:
 def solve(problem: Problem, budget: Budget | None = None) -> ExpertMap:
     """The map of highest value within the budget; among equal ones that of lowest `tie_cost`.
 
-    Exact: HiGHS with a gap of zero. Without a limit every category is decided by itself.
+    Exact: branch and bound with HiGHS to a gap of zero, but for the safety `budget.nodes`, whose use `gap`
+    tells. Without a limit every category is decided by itself.
 
     Raises:
         InfeasibleBudget: nothing fits; the message names the limit and the smallest one that would do.
-        ConfigError: the budget names an unknown category or expert.
+        ConfigError: the budget names an unknown category or expert, or `budget.nodes` were too few to find
+            any map or to prove that there is none.
         PluginError: scipy is not installed.
     """
     budget = budget or Budget()
     made, unknown = program(problem, budget)
     worth = problem.value - TIE * _relative(problem.tie_cost)
-    best = optimum(made, -made.weight * worth[made.row, made.column])
+    objective = -made.weight * worth[made.row, made.column]
+    best, bound = optimum(made, objective, nodes=budget.nodes)
     if best is None:
+        if np.isfinite(bound):
+            raise ConfigError(
+                f"No map was found within {budget.nodes} branches, nor proven that there is none.",
+                hint="Allow more branches, or loosen the budget.",
+            )
         raise explain(problem, budget, unknown)
+    gap = float(objective[best].sum()) - bound
     chosen = made.column[best]
     pooled = any(name in POOLED for name in budget.limits())
     return ExpertMap(
@@ -78,6 +92,7 @@ def solve(problem: Problem, budget: Budget | None = None) -> ExpertMap:
         value=float(problem.share @ problem.value[np.arange(len(chosen)), chosen]),
         spends=spends(problem, chosen),
         unknown=unknown,
+        gap=gap if gap > GAP else 0.0,
     )
 
 

@@ -125,6 +125,7 @@ def choice_facts(choice: Choice, budget: Budget, *, fall_back: bool = True) -> d
         "single": choice.single,
         "expected_score": round(choice.score, 4),
         "verdict": choice.verdict,
+        "gap": choice.map.gap,
         "budget": budget.limits(),
         "required": dict(budget.required),
         "forbidden": {category: sorted(experts) for category, experts in budget.forbidden.items()},

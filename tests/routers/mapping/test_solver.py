@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import itertools
 from dataclasses import replace
 from itertools import pairwise
@@ -19,6 +20,7 @@ from coe_routers.mapping import (
     InfeasibleBudget,
     Latency,
     Problem,
+    _milp,
     _search,
     best_single_map,
     solve,
@@ -243,8 +245,8 @@ def test_more_of_one_limit_never_costs_value_while_others_bind(seed: int, name: 
 @pytest.mark.parametrize("seed", range(4))
 def test_bounds_and_branches_agree_with_the_whole_program(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing left to HiGHS but single sets of experts, the search itself must find the best map."""
-    monkeypatch.setattr("coe_routers.mapping._search._CORE", 0)
-    monkeypatch.setattr("coe_routers.mapping._search._SMALL", 0)
+    for name in ("_CORE", "_CORE_AVERAGED", "_SMALL"):
+        monkeypatch.setattr(_search, name, 0)
     problem = instance(seed, c=12, m=8, latencies=200)
     for factors in (JOINT, {"total_params_b": 0.4}, {"max_experts": 2, "usd_per_1k": 0.7}):
         budget = scaled(problem, dict(factors))
@@ -253,6 +255,26 @@ def test_bounds_and_branches_agree_with_the_whole_program(seed: int, monkeypatch
         except InfeasibleBudget:
             continue
         assert value == pytest.approx(textbook(problem, budget), abs=2e-5)
+
+
+def test_a_search_that_gives_up_says_how_far_from_the_best_it_may_be() -> None:
+    problem = instance(7, c=60, m=20, latencies=200)
+    budget = scaled(problem, {"total_params_b": 0.4, "usd_per_1k": 0.7})
+    whole, cut = solve(problem, budget), solve(problem, replace(budget, nodes=1))
+    assert whole.gap == 0.0
+    assert cut.gap > 1e-4
+    assert cut.value - 1e-5 <= whole.value <= cut.value + cut.gap + 1e-5
+    assert fits(problem, budget, cut.chosen, slack=1e-6)
+
+
+def test_what_the_library_prints_does_not_reach_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    """A command's JSON goes there."""
+    libc = ctypes.CDLL(None)
+    with _milp.quiet():
+        libc.puts(b"debugging")
+    libc.puts(b"later")
+    libc.fflush(None)
+    assert capfd.readouterr().out == "later\n"
 
 
 def test_the_95th_percentile_is_that_of_all_requests_together() -> None:
@@ -370,3 +392,5 @@ def test_unknown_names(budget: Budget, says: str) -> None:
 def test_limits_are_positive() -> None:
     with pytest.raises(ConfigError, match="`max_experts` is 0"):
         Budget(max_experts=0)
+    with pytest.raises(ConfigError, match="`nodes` is 0"):
+        Budget(nodes=0)
