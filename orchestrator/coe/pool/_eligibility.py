@@ -46,10 +46,10 @@ def why_unfit(features: Features, card: Card) -> str:
         return "cannot do " + ", ".join(sorted(missing))
     if card.context_window is not None and features.tokens > card.context_window:
         return (
-            f"its context window is {card.context_window} tokens, the request needs about {features.tokens}"
+            f"has a context window of {card.context_window} tokens; the request needs about {features.tokens}"
         )
     return ""
 
 
 def _unfit(features: Features, state: ExpertState) -> str:
-    return why_unfit(features, state.card) or ("" if state.healthy else "it keeps failing and is left alone")
+    return why_unfit(features, state.card) or ("" if state.healthy else "keeps failing and is left alone")

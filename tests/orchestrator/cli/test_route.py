@@ -147,7 +147,7 @@ def test_the_prompt_from_stdin(run: Run, pool_file: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("sys.stdin", io.StringIO("x" * 4000))
     code, out, _ = run("route", "-", "-c", pool_file)
     assert code == 0
-    assert "✗  alpha   its context window is 500 tokens, the request needs about 1000" in out
+    assert "✗  alpha   has a context window of 500 tokens; the request needs about 1000" in out
 
 
 def test_mistakes_have_their_exit_codes(run: Run, pool_file: Path, tmp_path: Path) -> None:

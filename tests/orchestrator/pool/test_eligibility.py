@@ -56,8 +56,8 @@ def test_the_reason_names_the_requirement() -> None:
     assert [*fit.experts] == ["fit"]
     assert [each.why for each in excluded] == [
         "cannot do vision",
-        "its context window is 10 tokens, the request needs about 11",
-        "it keeps failing and is left alone",
+        "has a context window of 10 tokens; the request needs about 11",
+        "keeps failing and is left alone",
     ]
 
 
