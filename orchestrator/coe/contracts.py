@@ -89,6 +89,27 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.deadline - self.clock()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One answer that a composite expert had to choose from.
+
+    Attributes:
+        expert: who gave it.
+        reward: its score; None where it was not scored.
+        tokens: of prompt and completion together, as the expert reported them; None where it did not.
+        cost_usd: what it cost, where that is known.
+        chosen: whether it became the answer.
+        error: code of the error that came instead, or `cancelled`; empty for an answer.
+    """
+
+    expert: str
+    reward: float | None = None
+    tokens: int | None = None
+    cost_usd: float | None = None
+    chosen: bool = False
+    error: str = ""
+
+
 @dataclass(slots=True, kw_only=True)
 class Reply:
     """An expert's answer: either one JSON `body` or `chunks`, a generator of SSE bytes.
@@ -101,6 +122,7 @@ class Reply:
         cost_usd: what the call cost, from an expert that knows better than its card's prices; filled in like
             `usage`.
         estimated: whether `usage` is coe's estimate, because the expert reported none.
+        candidates: what a composite expert chose from; the journal keeps it.
     """
 
     body: bytes | None = None
@@ -108,6 +130,7 @@ class Reply:
     usage: Usage | None = None
     cost_usd: float | None = None
     estimated: bool = False
+    candidates: tuple[Candidate, ...] = ()
 
 
 @runtime_checkable
@@ -145,6 +168,32 @@ class RewardExpert(Protocol):
 
     async def aclose(self) -> None:
         """Free what it holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """A score with its reasons.
+
+    Attributes:
+        reward: higher is better.
+        task: whose scorer gave it, for an expert that has several.
+        aspects: scores by capability.
+    """
+
+    reward: float
+    task: str | None = None
+    aspects: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@runtime_checkable
+class Appraiser(Protocol):
+    """A reward expert that can give reasons: `/v1/score` and `/v1/rerank` pass them on."""
+
+    async def appraise(
+        self, chats: Sequence[Sequence[Mapping[str, Any]]], context: Context
+    ) -> Sequence[Appraisal]:
+        """As `RewardExpert.score`, with task and aspects."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from coe.contracts import Card, Context, Expert, Features, Reply, RewardExpert
+from coe.contracts import Appraisal, Appraiser, Card, Context, Expert, Features, Reply, RewardExpert
 from coe.errors import ExpertProtocolError, InvalidRequest
 from coe.wire import ChatBody, ChatRequest, RerankBody, ScoreBody, Usage, parse_body
 
@@ -47,20 +47,26 @@ class ScoreWork:
 
     async def ask(self, expert: Expert, context: Context) -> Reply:
         """The scores as JSON."""
-        scores = await self._score(cast("RewardExpert", expert), context)
-        data = [{"index": index, "object": "score", "score": score} for index, score in enumerate(scores)]
+        data = [
+            {"index": index, "object": "score", "score": each.reward, **_reasons(each)}
+            for index, each in enumerate(await self._appraised(expert, context))
+        ]
         return self._reply({"object": "list", "data": data}, "score", expert, context)
 
-    async def _score(self, expert: RewardExpert, context: Context) -> list[float]:
-        scores = [float(score) for score in await expert.score(self._chats, context)]
-        if len(scores) != len(self._chats) or not all(map(math.isfinite, scores)):
+    async def _appraised(self, expert: Expert, context: Context) -> list[Appraisal]:
+        if isinstance(expert, Appraiser):
+            found = list(await expert.appraise(self._chats, context))
+        else:
+            scores = await cast("RewardExpert", expert).score(self._chats, context)
+            found = [Appraisal(float(score)) for score in scores]
+        if len(found) != len(self._chats) or not all(math.isfinite(each.reward) for each in found):
             name = expert.card.name
             raise ExpertProtocolError(
-                f"`{name}` answered {len(scores)} scores for {len(self._chats)} chats, or such that are no "
+                f"`{name}` answered {len(found)} scores for {len(self._chats)} chats, or such that are no "
                 "numbers.",
                 expert=name,
             )
-        return scores
+        return found
 
     def _reply(self, answer: dict[str, Any], kind: str, expert: Expert, context: Context) -> Reply:
         # Reward experts report no tokens.
@@ -86,11 +92,12 @@ class RerankWork(ScoreWork):
 
     async def ask(self, expert: Expert, context: Context) -> Reply:
         """The best ones first."""
-        scores = await self._score(cast("RewardExpert", expert), context)
-        best = sorted(range(len(scores)), key=lambda index: -scores[index])
+        found = await self._appraised(expert, context)
+        best = sorted(range(len(found)), key=lambda index: -found[index].reward)
         results: list[dict[str, Any]] = []
         for index in best if self._body.top_n is None else best[: self._body.top_n]:
-            results.append({"index": index, "relevance_score": scores[index]})
+            each = found[index]
+            results.append({"index": index, "relevance_score": each.reward, **_reasons(each)})
             if self._body.return_documents is not False:
                 given = self._body.documents[index]
                 results[-1]["document"] = {"text": given} if isinstance(given, str) else given
@@ -148,6 +155,12 @@ def _document(document: str | dict[str, Any], index: int) -> str:
     if not isinstance(text, str):
         raise InvalidRequest(f"`documents[{index}]` has no `text`.", param=f"documents[{index}]")
     return text
+
+
+def _reasons(appraisal: Appraisal) -> dict[str, Any]:
+    """Task and aspects, from an expert that gives them."""
+    task = {} if appraisal.task is None else {"task": appraisal.task}
+    return {**task, "aspects": dict(appraisal.aspects)} if appraisal.aspects else task
 
 
 def _tokens(chat: Chat) -> int:

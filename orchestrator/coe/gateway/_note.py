@@ -104,6 +104,7 @@ class Note(msgspec.Struct, gc=False):
         if (served := self.served) is not None:
             record.expert = served.card.name
             record.cost_usd = cost_usd(served.card, served.reply)
+            record.candidates = served.reply.candidates
             if (usage := served.reply.usage) is not None:
                 record.prompt_tokens = usage.prompt_tokens
                 record.completion_tokens = usage.completion_tokens

@@ -103,5 +103,8 @@ def _schema(arrow: Any) -> Any:
         "endpoint": text,
         "estimated": arrow.bool_(),
         "session_switch": text,
+        "candidates": rows_of(
+            expert=text, reward=real, tokens=integer, cost_usd=real, chosen=arrow.bool_(), error=text
+        ),
     }
     return arrow.schema(list(types.items()))

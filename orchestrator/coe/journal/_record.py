@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from coe.contracts import Excluded, Ranked
+from coe.contracts import Candidate, Excluded, Ranked
 
 SCHEMA = 1
 """Version of `Record`, in every record. Readers ignore fields that they do not know."""
@@ -70,6 +70,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
         prompt: the last user turn, only with `journal.prompts`, at most 32,768 characters.
         endpoint: where it came in: None for /v1/chat/completions, else the path.
         session_switch: why the session left the expert that it was with, if it did.
+        candidates: the answers that a composite expert chose from, with their scores and costs.
         estimated: whether the tokens are coe's estimate, because the expert reported none.
     """
 
@@ -106,6 +107,7 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     endpoint: str | None = None
     estimated: bool | None = None
     session_switch: str | None = None
+    candidates: tuple[Candidate, ...] = ()
 
 
 encode = msgspec.json.Encoder().encode

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from coe.contracts import (
+    Appraisal,
+    Appraiser,
     Card,
     Context,
     EmbeddingExpert,
@@ -97,6 +99,18 @@ class _Limited:
         await self._enter(context)
         try:
             return await cast("RewardExpert", self.inner).score(chats, context)
+        finally:
+            self._gate.leave()
+
+    async def appraise(
+        self, chats: Sequence[Sequence[Mapping[str, Any]]], context: Context
+    ) -> Sequence[Appraisal]:
+        """Score, with reasons where the expert has some. Raises `ExpertBusy`, and what the expert raises."""
+        if not isinstance(self.inner, Appraiser):
+            return [Appraisal(float(reward)) for reward in await self.score(chats, context)]
+        await self._enter(context)
+        try:
+            return await self.inner.appraise(chats, context)
         finally:
             self._gate.leave()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coe.config import JournalConfig
-from coe.contracts import Excluded, Ranked
+from coe.contracts import Candidate, Excluded, Ranked
 from coe.journal import Attempt, Journal, Likely, Record
 
 Open = Callable[..., Journal]
@@ -35,6 +35,10 @@ def make(number: int = 0, **fields: Any) -> Record:
         "cache": "miss",
         "route_us": 120,
         "attempts": (Attempt("a", "", 0.25),),
+        "candidates": (
+            Candidate(expert="a", reward=0.5, chosen=True),
+            Candidate(expert="b", error="cancelled"),
+        ),
         "expert": "a",
         "status": 200,
         "prompt_tokens": 10,

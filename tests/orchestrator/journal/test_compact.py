@@ -76,7 +76,7 @@ def test_flat_records_lack_their_lists_and_nothing_else(folder: Path, record: Ma
     fill(folder, [record()])
     compact(folder)
     (flat,) = Reader(folder).records(flat=True)
-    assert flat == record(categories=(), ranked=(), excluded=(), attempts=())
+    assert flat == record(categories=(), ranked=(), excluded=(), attempts=(), candidates=())
     assert summarise([flat]) == summarise([record()])
 
 
