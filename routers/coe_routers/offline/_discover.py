@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coe_routers._extras import library
+from coe_routers._threads import one_thread
 
 ALPHA = 0.02
 """What one more cluster must take off the relative inertia to be worth having (arXiv 2407.00256)."""
@@ -19,6 +20,7 @@ _WORD: re.Pattern[str] = re.compile(r"[^\W\d_]{3,}")
 _NAME_WORDS = 3
 
 
+@one_thread
 def discover(
     vectors: NDArray[np.float32], texts: Sequence[str], *, seed: int, most: int = 12, alpha: float = ALPHA
 ) -> tuple[str, ...]:

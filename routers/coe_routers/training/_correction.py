@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coe_routers._extras import library
+from coe_routers._threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Correction:
         return (weights @ self.matrix.astype(np.float32)), self(bias)
 
 
+@one_thread
 def fit_correction(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> Correction:
     """The correction of most likelihood, held to the plain temperature by a penalty.
 

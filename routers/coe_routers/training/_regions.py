@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coe_routers._extras import library
+from coe_routers._threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,7 @@ _SAMPLE = 5000
 _ROUNDS = 10
 
 
+@one_thread
 def regions(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Centres of k-means, float32[k, dim], unit norm, k at most `MOST`.
 

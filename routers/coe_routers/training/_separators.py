@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coe_routers._extras import library
+from coe_routers._threads import one_thread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,7 @@ class Separators:
         self._seed = seed
         self._values: NDArray[np.float32] | None = None
 
+    @one_thread
     def fit(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Weights float32[dim, c] and bias float32[c], fitted on some rows that hold every column."""
         own = self._targets[rows][:, None] == np.arange(self._columns)
