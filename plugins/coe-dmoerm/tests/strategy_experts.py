@@ -32,6 +32,9 @@ class Talker:
         self.asked: list[dict[str, Any]] = []
         self.running = self.most = 0
 
+    def said(self, request: ChatRequest, number: int) -> str | None:
+        return self.answers[number % len(self.answers)]
+
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         number = len(self.asked)
         self.asked.append(request.payload)
@@ -41,7 +44,7 @@ class Talker:
             await asyncio.sleep(self.delays[number % len(self.delays)])
         finally:
             self.running -= 1
-        text = self.answers[number % len(self.answers)]
+        text = self.said(request, number)
         if text is None:
             raise ExpertUnavailable(f"{self.card.name} is down.", expert=self.card.name)
         inward, outward = self.tokens

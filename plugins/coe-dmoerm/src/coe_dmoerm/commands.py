@@ -1,11 +1,9 @@
-"""`coe rewards`: train, score, evaluate."""
+"""`coe rewards`: train, score, evaluate, label."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,11 +11,13 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from coe.contracts import Embedder, Host
-from coe.errors import ConfigError, DataError
+from coe.contracts import Embedder
+from coe.errors import ConfigError
 from coe_dmoerm._aggregator import Kind
+from coe_dmoerm._command_parts import ConfigOption, JsonOption, host_of, print_json, write_rows
 from coe_dmoerm._evaluate import evaluate
 from coe_dmoerm._items import read_data, read_items
+from coe_dmoerm._label_command import label_command
 from coe_dmoerm._model import TrainSettings, train
 from coe_dmoerm._saved import Opened, read_model, write_model
 
@@ -25,18 +25,15 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Reward models in two layers (DMoERM): train, score, evaluate.",
+    help="Reward models in two layers (DMoERM): label, train, score, evaluate.",
 )
+app.command("label")(label_command)
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration.", show_default=False)
-]
 ModelArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `coe rewards train` wrote.")]
 DataArgument = Annotated[
     list[Path],
     typer.Argument(metavar="DATA…", help="JSON Lines of preference pairs or of ratings; .gz too."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 LengthOption = Annotated[
     bool, typer.Option("--correct-length", help="Take out what length brings beyond what people gave for it.")
 ]
@@ -74,7 +71,7 @@ def train_command(
     }
     revision = write_model(out, model, (embedder, vectors.fingerprint), facts)
     if as_json:
-        _print_json({"model": str(out), "revision": revision, **facts})
+        print_json({"model": str(out), "revision": revision, **facts})
         return
     print(f"{len(read.items)} answers, {len(read.pairs)} pairs, {read.ties} ties left out.")
     for task, scorer in model.scorers.items():
@@ -107,7 +104,7 @@ def score_command(
         }
         for item, found in zip(items, scored, strict=True)
     ]
-    _write_rows(target, rows)
+    write_rows(target, rows)
 
 
 @app.command("evaluate")
@@ -129,7 +126,7 @@ def evaluate_command(
         **evaluate(read, np.array([each.reward for each in scored])),
     }
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for task, facts in found["tasks"].items():
         line = f"{task}: {facts['pairs']} pairs"
@@ -149,9 +146,7 @@ def evaluate_command(
 
 def _embedders(context: typer.Context, config: Path | None) -> Callable[[str, Mapping[str, Any]], Embedder]:
     """What makes embedders, by the host."""
-    host: Host | None = context.find_root().obj
-    if host is None:
-        raise ConfigError("This command runs as `coe rewards`.")
+    host = host_of(context)
 
     def make(kind: str, settings: Mapping[str, Any]) -> Embedder:
         async def run() -> Embedder:
@@ -165,18 +160,3 @@ def _embedders(context: typer.Context, config: Path | None) -> Callable[[str, Ma
 
 def _open(context: typer.Context, model: Path, config: Path | None) -> Opened:
     return read_model(model, _embedders(context, config))
-
-
-def _write_rows(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    staged = target.with_name(f".{target.name}.part")
-    try:
-        staged.write_text(text, encoding="utf-8")
-        staged.replace(target)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror}.") from error
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
