@@ -1,8 +1,8 @@
 """Preference labels by capability, from an expert as judge.
 
 Each pair is judged twice, the answers in both orders; a label is kept when the two verdicts name the same
-answer. Every call is written down before it is made, and its verdict after: a run that was interrupted goes on
-where it was, and the budget bounds what was really asked.
+answer. Every call is written down before it is made, and its verdict after: a run that was interrupted goes
+on where it was, and the budget bounds what was really asked.
 """
 
 from __future__ import annotations

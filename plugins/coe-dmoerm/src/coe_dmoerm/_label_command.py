@@ -84,9 +84,7 @@ def label_command(
         return
     for name, counts in found.outcomes.items():
         rate = found.agreement(name)
-        sys.stdout.write(
-            f"{name}: agreement {'-' if rate is None else f'{rate:.0%}'}, {json.dumps(counts)}\n"
-        )
+        print(f"{name}: agreement {'unknown' if rate is None else f'{rate:.0%}'}, {json.dumps(counts)}")
     print(f"{len(found.rows)} labels written to {out}; {found.calls} of {budget} calls spent.")
     if not found.complete:
         print("The budget ended first. The same command with a larger --budget goes on.")
