@@ -70,6 +70,19 @@ def test_the_number_of_planted_clusters_is_found(rng: np.random.Generator) -> No
         assert min(score for _, _, score in choice.curve) == choice.curve[planted - 1][2]
 
 
+def test_two_near_tasks_among_far_ones_are_told_apart(rng: np.random.Generator) -> None:
+    centres = np.zeros((5, 8))
+    centres[1, 1] = centres[2, 2] = centres[3, 3] = 20
+    centres[4] = centres[3]
+    centres[4, 4] = 0.5
+    places = np.repeat(centres, 40, axis=0)
+    points = (places + rng.normal(scale=[[1]] * 120 + [[0.02]] * 80, size=places.shape)).astype(np.float32)
+    choice = choose_regions(points, np.random.default_rng(0))
+    assert (choice.clusters.k, choice.split) == (5, 1), "the curve alone sees four"
+    assert {len(set(choice.clusters.labels[at : at + 40].tolist())) for at in range(0, 200, 40)} == {1}
+    assert choose_regions(points, np.random.default_rng(0), fixed=4).clusters.k == 4
+
+
 def test_more_examples_carry_more_regions(rng: np.random.Generator) -> None:
     few, many = (rng.normal(size=(count, 2)).astype(np.float32) for count in (20, 400))
     seeded = np.random.default_rng

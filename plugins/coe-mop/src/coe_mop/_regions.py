@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from coe_mop._kmeans import Clusters, clusterings, squared_distances
+from coe_mop._kmeans import Clusters, clusterings, lloyd, squared_distances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +20,9 @@ PENALTY_EXAMPLES = 7.2
 """What one more region costs: the scatter of so many average examples. For 360 examples that is the published
 penalty of 0.02 of the whole scatter; fewer examples carry fewer regions, more carry more."""
 MOST_REGIONS = 64
+_ONE_NORMAL = 2 / math.pi
+"""Share of its scatter that a normal distribution along a line loses when it is cut in the middle; in more
+dimensions it loses less."""
 _SAMPLE = 3000
 _WORD = re.compile(r"[^\W_]{2,}|[^\w\s]")
 
@@ -32,11 +35,13 @@ class Choice:
         clusters: the regions.
         curve: (k, scatter left, score) of every k tried; the least score was taken.
         penalty: of one region, as part of the whole scatter.
+        split: regions more than that, because some were two.
     """
 
     clusters: Clusters
     curve: tuple[tuple[int, float, float], ...]
     penalty: float
+    split: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,14 @@ def choose_regions(
 ) -> Choice:
     """Cluster the points; k by scaled inertia: the least `inertia_k / inertia_1 + penalty * k`.
 
+    A region that is plainly two is then cut, however near the two are: tasks of one template make
+    much less scatter than the rest, and the curve does not see them.
+
     Args:
         points: float32[n, dim], n at least 1; of more than 3,000 an even sample is clustered.
         rng: seeds the starts.
-        fixed: this many regions instead (fewer when there are not as many different points).
-        penalty_examples: see `PENALTY_EXAMPLES`.
+        fixed: this many regions instead (fewer when there are not as many different points), none cut.
+        penalty_examples: see `PENALTY_EXAMPLES`; no cut leaves fewer in a part.
         most: regions at most.
 
     Source: arXiv 2407.00256 (K-auto), with a penalty that knows how many examples there are.
@@ -91,7 +99,40 @@ def choose_regions(
             break  # more regions cost more than could be left to gain
     if best is None:
         raise ValueError("there are no points to cluster")
-    return Choice(best[1], tuple(curve), penalty)
+    chosen = best[1]
+    if fixed is None:
+        chosen = _cut_doubles(sample, chosen, rng, max(math.ceil(penalty_examples), 2), most)
+    return Choice(chosen, tuple(curve), penalty, chosen.k - best[1].k)
+
+
+def _cut_doubles(
+    points: NDArray[np.float32], clusters: Clusters, rng: np.random.Generator, least: int, most: int
+) -> Clusters:
+    """Cut regions in two, and their parts, while that takes off more scatter than if it were one heap."""
+    open_ = [np.flatnonzero(clusters.labels == region) for region in range(clusters.k)]
+    done: list[NDArray[np.int64]] = []
+    while open_:
+        own = open_.pop(0)
+        parts = _halved(points[own], rng, least) if len(open_) + len(done) + 1 < most else None
+        if parts is None:
+            done.append(own)
+        else:
+            open_ += [own[~parts], own[parts]]
+    if len(done) == clusters.k:
+        return clusters
+    return lloyd(points, np.stack([points[own].mean(axis=0) for own in done]))
+
+
+def _halved(points: NDArray[np.float32], rng: np.random.Generator, least: int) -> NDArray[np.bool_] | None:
+    """bool[n], True for the second part; None if these are one."""
+    if len(points) < 2 * least:
+        return None
+    *_, two = clusterings(points, 2, rng)
+    whole = float(((points - points.mean(axis=0)) ** 2).sum(dtype=np.float64))
+    second = two.labels == 1
+    if min(int(second.sum()), int((~second).sum())) < least or whole - two.inertia <= _ONE_NORMAL * whole:
+        return None
+    return second
 
 
 def route(points: NDArray[np.float32], centroids: NDArray[np.float32]) -> Routed:

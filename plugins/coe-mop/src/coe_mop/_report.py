@@ -52,7 +52,8 @@ def _summary(made: Made) -> list[str]:
     lines = [
         f"{about['examples']} examples, {k} regions, {about['calls']} of at most {about['budget']} calls"
         + (f" to `{about['base']}`." if made.plan is not None else "; none was needed without instructions."),
-        f"The number of regions has the least scatter left plus {made.choice.penalty:.4f} per region. Inputs "
+        f"The number of regions has the least scatter left plus {made.choice.penalty:.4f} per region; "
+        f"{made.choice.split} more come from cutting regions that were plainly two. Inputs "
         f"with a margin below {made.bundle.min_margin:.3f} get the single prompt.",
     ]
     if made.plan is not None:
