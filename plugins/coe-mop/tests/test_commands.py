@@ -91,6 +91,22 @@ def test_evaluate_prints_json(folder: Path) -> None:
     assert found["calls"] <= 360
 
 
+def test_a_function_of_the_users_scores_and_is_named_again(folder: Path) -> None:
+    (folder / "mine.py").write_text("def first_letter(answer, right):\n    return answer[:1] == right[:1]\n")
+    build = ["build", "examples.jsonl", "--out", "own", "--base", "echo", "--budget", "120"]
+    done = coe(folder, *build, "--metric", "mine:first_letter")
+    assert done.returncode == 0, done.stderr
+    unsaid = coe(folder, "evaluate", "own", "examples.jsonl", "--json")
+    assert (unsaid.returncode, "--metric mine:first_letter" in unsaid.stderr) == (3, True)
+    said = coe(folder, "evaluate", "own", "examples.jsonl", "--json", "--metric", "mine:first_letter")
+    assert said.returncode == 0, said.stderr
+    exact = coe(folder, "evaluate", "own", "examples.jsonl", "--json", "--metric", "exact")
+    scores = [
+        {row["policy"]: row["score"] for row in json.loads(done.stdout)["policies"]} for done in (said, exact)
+    ]
+    assert scores[0] != scores[1]
+
+
 def test_without_instructions_nobody_is_asked(folder: Path) -> None:
     done = coe(folder, "build", "examples.jsonl", "--out", "plain", "--no-instructions", "--json")
     assert json.loads(done.stdout)["calls"] == 0

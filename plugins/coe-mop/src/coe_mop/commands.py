@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from coe.contracts import Build, Expert, Host
+from coe.contracts import Expert, Host
 from coe.errors import ConfigError, DataError
 from coe_mop._build import BuildSettings, Made, build, scorer
 from coe_mop._bundle import Bundle, read_bundle
@@ -48,6 +48,15 @@ CallsOption = Annotated[
         "--calls", metavar="FILE", help="Where calls are kept; beside DIR by default.", show_default=False
     ),
 ]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="[TASK=]NAME",
+        help="exact, normalised, contains, f1, set, rouge-l or module:function. Repeat for tasks.",
+        show_default="normalised, or the bundle's",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -72,15 +81,7 @@ def build_command(
         float, typer.Option("--penalty", min=0, help="Price of a region, in average examples' scatter.")
     ] = PENALTY_EXAMPLES,
     demos: Annotated[int, typer.Option("--demos", min=0, help="Demonstrations in every prompt.")] = 6,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="[TASK=]NAME",
-            help="exact, normalised, contains, f1, set, rouge-l or module:function. Repeat for tasks.",
-            show_default="normalised",
-        ),
-    ] = None,
+    metric: MetricOption = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Longest answer in scoring.")] = 64,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Calls at once.")] = 4,
     ood: Annotated[
@@ -201,6 +202,7 @@ def evaluate_command(
         ),
     ] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Calls at once.")] = 4,
+    metric: MetricOption = None,
     calls: CallsOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -226,13 +228,16 @@ def evaluate_command(
             name = base or opened.about["base"]
             if name is None:
                 return {**found, "calls": 0, "policies": []}
+            scored = scorer(*_metrics_of(opened, metric or []))
             limit = budget or (POLICIES + 1) * len(read)
             with (
                 _progress("asking") as shown,
                 Ledger(calls or _beside(bundle, "evaluate"), _identity(built.expert(name)), limit) as ledger,
             ):
                 caller = Caller(built.expert(name), ledger, concurrency=concurrency, progress=shown.calls)
-                policies = await _compare(opened, built, read, caller)
+                policies = await compare(
+                    opened, vectors, read, caller, scored, opened.about["max_tokens"], opened.about["seed"]
+                )
                 return {**found, "calls": ledger.spent, **_policy_facts(policies)}
 
     found = asyncio.run(run())
@@ -276,19 +281,6 @@ def config_command(
     print("\n".join(lines))
 
 
-async def _compare(bundle: Bundle, built: Build, examples: Sequence[Example], caller: Caller) -> Policies:
-    about = bundle.about
-    return await compare(
-        bundle,
-        built.embedder(bundle.embedder_kind, bundle.embedder_settings),
-        examples,
-        caller,
-        scorer(about["metric"], about["metrics"]),
-        about["max_tokens"],
-        about["seed"],
-    )
-
-
 def _host(context: typer.Context) -> Host:
     host: Host | None = context.find_root().obj
     if host is None:
@@ -305,6 +297,28 @@ def _metrics(given: Sequence[str]) -> tuple[str, dict[str, str]]:
             by_task[task] = name
         else:
             default = name
+    if any(":" in name for name in (default, *by_task.values())):
+        sys.path.insert(
+            0, str(Path.cwd())
+        )  # where the user's own function is; an installed command begins elsewhere
+    return default, by_task
+
+
+def _metrics_of(bundle: Bundle, given: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The metrics given now, else those that the bundle was made with.
+
+    Raises:
+        ConfigError: the bundle names a function; nobody's function runs because a file says so.
+    """
+    if given:
+        return _metrics(given)
+    default, by_task = str(bundle.about["metric"]), dict[str, str](bundle.about["metrics"])
+    for task, name in {"": default, **by_task}.items():
+        if ":" in name:
+            said = f"{task}={name}" if task else name
+            raise ConfigError(
+                f"The bundle was scored by the function {name}.", hint=f"Say --metric {said} to use it again."
+            )
     return default, by_task
 
 
