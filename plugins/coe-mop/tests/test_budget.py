@@ -58,21 +58,51 @@ def test_failures_count(embedder: Embedder) -> None:
     assert base.calls <= 120
 
 
-@pytest.mark.parametrize("stop_at", [23, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 80))])
-def test_an_interrupted_build_ends_the_same(stop_at: int, embedder: Embedder, tmp_path: Path) -> None:
-    chosen = BuildSettings(budget=200, concurrency=2, identities=True)
-    whole, _ = made_with(Pupil(), chosen, embedder)
+CHOSEN = BuildSettings(budget=200, concurrency=2, identities=True)
+
+
+@pytest.fixture(scope="module")
+def whole(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, int]:
+    """The manifest (with the hash of all else) of a build that nothing interrupts, and its calls."""
+    made, ledger = made_with(Pupil(), CHOSEN, embedder)
+    folder = tmp_path_factory.mktemp("whole") / "mop"
+    made.bundle.write(folder, {})
+    return (folder / "manifest.json").read_bytes(), ledger.spent
+
+
+def interrupted(stop_at: int, lost: int, embedder: Embedder, folder: Path) -> tuple[bytes, int]:
+    """The same build, cut off at a call and its file within the last `lost` bytes, then run again."""
+    calls = folder / "calls.jsonl"
     with pytest.raises(PowerCut):
-        made_with(Pupil(fail_after=stop_at), chosen, embedder, tmp_path / "calls.jsonl")
+        made_with(Pupil(fail_after=stop_at), CHOSEN, embedder, calls)
+    calls.write_bytes(calls.read_bytes()[: -lost or None])
     second = Pupil()
-    resumed, ledger = made_with(second, chosen, embedder, tmp_path / "calls.jsonl")
-    for made, name in ((whole, "whole"), (resumed, "resumed")):
-        made.bundle.write(tmp_path / name, {})
-    assert (tmp_path / "whole/manifest.json").read_bytes() == (
-        tmp_path / "resumed/manifest.json"
-    ).read_bytes()
-    assert second.calls < made_with(Pupil(), chosen, embedder)[1].spent
-    assert ledger.spent <= chosen.budget
+    resumed, ledger = made_with(second, CHOSEN, embedder, calls)
+    assert ledger.spent <= CHOSEN.budget
+    resumed.bundle.write(folder / "mop", {})
+    return (folder / "mop/manifest.json").read_bytes(), second.calls
+
+
+def test_an_interrupted_build_ends_the_same(
+    whole: tuple[bytes, int], embedder: Embedder, tmp_path: Path
+) -> None:
+    manifest, second_calls = interrupted(23, 0, embedder, tmp_path)
+    assert manifest == whole[0]
+    assert second_calls < whole[1]
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None)
+@given(stop_at=st.integers(0, 100), lost=st.integers(0, 40))
+def test_a_build_interrupted_anywhere_ends_the_same(
+    stop_at: int,
+    lost: int,
+    whole: tuple[bytes, int],
+    embedder: Embedder,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    assert interrupted(min(stop_at, whole[1] - 1), lost, embedder, folder)[0] == whole[0]
 
 
 @settings(max_examples=40, deadline=None)
