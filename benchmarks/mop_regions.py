@@ -1,9 +1,10 @@
 """What regions are worth, without any call.
 
-    python benchmarks/mop_regions.py [--mixtures 20] [--folds 3]
+    python benchmarks/mop_regions.py [recovery] [commands] [prompts] [--mixtures 20] [--folds 3]
 
 1. Region recovery: six tasks of mop_tasks shuffled together, 60 examples each; purity of 40 held-back inputs
    per task, the number of regions chosen automatically; parts of the feature space alone; fixed numbers.
+   `commands` does the first of these through `coe mop build --no-instructions` and `coe mop route`.
 2. Choosing a prompt per region: bbh_prompts, direct or chain of thought, against the better single prompt.
 
 Data: the folder named by COE_DATA, else ../shared/data. One process, no network.
@@ -16,6 +17,9 @@ import gzip
 import json
 import os
 import random
+import subprocess
+import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,22 +58,67 @@ def purity(known: Sequence[int], tasks: Sequence[str], new: Sequence[int], truth
     return float(np.mean([seen[at].most_common(1)[0][0] == own for at, own in zip(new, truth, strict=True)]))
 
 
-def recovery(mixtures: int) -> None:
+Labelled = list[tuple[str, str]]
+
+
+def mixture(seed: int) -> tuple[Labelled, Labelled]:
+    """(input, task) of six tasks: 360 to build from, shuffled, and 240 to judge by."""
     inputs: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows("mop_tasks/tasks.jsonl.gz"):
         if isinstance(row["input"], str):
             inputs[row["task"]][row["input"]] = None
-    tasks = sorted(task for task, own in inputs.items() if len(own) >= 100)
+    rng = random.Random(seed)
+    known: Labelled = []
+    new: Labelled = []
+    for task in rng.sample(sorted(task for task, own in inputs.items() if len(own) >= 100), 6):
+        drawn = rng.sample(list(inputs[task]), 100)
+        known += [(text, task) for text in drawn[:60]]
+        new += [(text, task) for text in drawn[60:]]
+    rng.shuffle(known)
+    return known, new
+
+
+def commands(mixtures: int) -> None:
+    """Region recovery as a user's script has it, the build's seed differing from the mixture's."""
+    found: list[tuple[float, int]] = []
+    for seed in range(mixtures):
+        known, new = mixture(1000 + seed)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            given = [{"input": text, "output": task} for text, task in known]
+            (folder / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+            asked = [{"id": str(at), "input": text} for at, (text, _) in enumerate([*known, *new])]
+            (folder / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+            coe = [str(Path(sys.executable).with_name("coe")), "mop"]
+            build = [*coe, "build", "known.jsonl", "--base", "local", "--out", "mop", "--budget", "10"]
+            for command in (
+                [*build, "--seed", str(seed % 3), "--no-instructions", "--json"],
+                [*coe, "route", "mop", "--input", "asked.jsonl", "--output", "regions.jsonl"],
+            ):
+                subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            told = [
+                json.loads(line)["region"] for line in (folder / "regions.jsonl").read_text().splitlines()
+            ]
+        labels, regions = told[: len(known)], told[len(known) :]
+        value = purity(labels, [task for _, task in known], regions, [task for _, task in new])
+        found.append((value, len(set(labels))))
+        print(
+            f"  mixture {seed}: purity {value:.3f}, k {len(set(labels))}: "
+            f"{', '.join(sorted({task for _, task in known}))}",
+            flush=True,
+        )
+    purities = np.array([value for value, _ in found])
+    low, high = paired_interval(purities, 0)
+    print(
+        f"Through the commands, {mixtures} mixtures: purity {purities.mean():.3f} ({low:.3f} to {high:.3f}), "
+        f"least {purities.min():.3f}, {(purities >= 0.9).mean():.0%} at .90 or more"
+    )
+
+
+def recovery(mixtures: int) -> None:
     found: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for seed in range(mixtures):
-        rng = random.Random(seed)
-        known: list[tuple[str, str]] = []
-        new: list[tuple[str, str]] = []
-        for task in rng.sample(tasks, 6):
-            drawn = rng.sample(list(inputs[task]), 100)
-            known += [(text, task) for text in drawn[:60]]
-            new += [(text, task) for text in drawn[60:]]
-        rng.shuffle(known)
+        known, new = mixture(seed)
         for name, weights in SPACES.items():
             _space._WEIGHTS = weights
             for fixed in (None, 3, 6, 10) if name == "all three" else (None,):
@@ -82,7 +131,7 @@ def recovery(mixtures: int) -> None:
                 value = purity(labels, [task for _, task in known], regions, [task for _, task in new])
                 found[f"{name}, k {'chosen' if fixed is None else fixed}"].append((value, clusters.k))
     _space._WEIGHTS = SPACES["all three"]
-    print(f"Region recovery, {mixtures} mixtures of 6 of {len(tasks)} tasks")
+    print(f"Region recovery, {mixtures} mixtures of 6 tasks")
     for name, values in found.items():
         purities = np.array([value for value, _ in values])
         low, high = paired_interval(purities, 0)
@@ -129,10 +178,16 @@ def prompts(folds: int) -> None:
         )
 
 
+PARTS = {"recovery": recovery, "commands": commands}
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, "prompts"], default=[*PARTS, "prompts"])
     parser.add_argument("--mixtures", type=int, default=20)
     parser.add_argument("--folds", type=int, default=3)
     options = parser.parse_args()
-    prompts(options.folds)
-    recovery(options.mixtures)
+    for part in options.parts:
+        if part == "prompts":
+            prompts(options.folds)
+        else:
+            PARTS[part](options.mixtures)
