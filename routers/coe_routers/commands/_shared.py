@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,24 +47,12 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def steps(first: str) -> Generator[Progress, None, None]:
-    """A spinner with one task on stderr where that is a terminal, and stdout kept free.
-
-    HiGHS prints a line to the process's stdout when it mends a solution, whatever it is told; what a command
-    prints must stay parseable, so that stream goes to stderr meanwhile.
-    """
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    """A spinner with one task on stderr where that is a terminal; stdout stays free."""
     out = console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    shown = Progress(*columns, console=out, disable=not out.is_terminal)
-    try:
-        with shown:
-            shown.add_task(first, total=None)
-            yield shown
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+    with Progress(*columns, console=out, disable=not out.is_terminal) as shown:
+        shown.add_task(first, total=None)
+        yield shown
 
 
 def print_json(value: Any) -> None:

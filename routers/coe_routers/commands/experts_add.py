@@ -21,7 +21,7 @@ from coe_routers.commands._shared import (
 )
 from coe_routers.commands.place import place_unmeasured
 from coe_routers.commands.train import choice_summary
-from coe_routers.offline import add_experts
+from coe_routers.offline import add_experts, require_map
 from coe_routers.outcomes import read_outcomes
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -56,6 +56,7 @@ def command(
     The classifier stays as it is; the map is solved again within the budget of the last one. An expert
     without scores is placed by example prompts or a description: unmeasured, behind all measured ones.
     """
+    require_map(router)
     if not outcomes:
         if expert is None:
             raise ConfigError(

@@ -24,7 +24,7 @@ from coe_routers.commands._shared import (
 )
 from coe_routers.commands.train import choice_summary
 from coe_routers.mapping import LIMITS, Budget
-from coe_routers.offline import Optimized, optimize
+from coe_routers.offline import Optimized, optimize, require_map
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -68,6 +68,7 @@ def command(
     """Solve the map exactly within a budget and save it; without one: best score, ties to the cheaper."""
     check_suffix(plot)
     limits = replace(parse_budget(budget or [], max_experts, require or [], forbid or []), nodes=nodes)
+    require_map(router)
     with steps("solving the map"):
         found = optimize(router, limits, seed=seed, resamples=resamples, fall_back=not no_fall_back)
     if plot is not None:

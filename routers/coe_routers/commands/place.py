@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from coe_routers.commands._shared import JsonOption, RouterArgument, console, print_json, table
-from coe_routers.offline import find_embedder
+from coe_routers.offline import find_embedder, require_map
 from coe_routers.outcomes import read_prompts
 from coe_routers.placement import add_unmeasured, place, remove_unmeasured
 
@@ -39,6 +39,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Place an expert that nobody has measured: marked, without a score, behind the measured ones."""
+    require_map(router)
     if remove:
         revision = remove_unmeasured(router, expert)
         if as_json:

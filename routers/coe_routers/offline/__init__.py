@@ -9,7 +9,9 @@ from coe_routers.offline._others import (
     OtherKind,
     OtherTrained,
     decides_by,
+    encoder_of,
     load_router_of,
+    require_map,
     train_other,
 )
 from coe_routers.offline._route import route_file
@@ -29,10 +31,12 @@ __all__ = [
     "add_experts",
     "decides_by",
     "discover",
+    "encoder_of",
     "find_embedder",
     "load_router_of",
     "optimize",
     "read_state",
+    "require_map",
     "route_file",
     "state_files",
     "train",

@@ -27,10 +27,18 @@ from coe_routers.alternatives import (
     load_tree,
     save_choices,
 )
-from coe_routers.artifact import EmbedderRef, ExpertMap, FindEmbedder, read_facts, save_expert_map
+from coe_routers.artifact import (
+    EmbedderRef,
+    ExpertMap,
+    FindEmbedder,
+    load_router,
+    read_facts,
+    save_expert_map,
+)
 from coe_routers.expected import ExpectedRouter, load_expected
+from coe_routers.features import Encoder, routing_text
 from coe_routers.mapping import evidence
-from coe_routers.offline._state import State, read_state, state_files
+from coe_routers.offline._state import REMEMBERED_VECTORS, State, read_state, state_files
 from coe_routers.offline._train import Say, TrainOptions, train
 from coe_routers.outcomes import Outcomes
 from coe_routers.store import kind_of, read_folder, write_folder
@@ -41,6 +49,12 @@ OTHER_KINDS: tuple[OtherKind, ...] = get_args(OtherKind)
 ROUTER_FACT = "router"
 """Key of a trained router's facts that names the kind which decides, where it is not `expected`."""
 _NO_CATEGORIES = "all"
+_LOADERS = {
+    "knn-router": load_knn,
+    "ridge-router": load_ridge,
+    "cascade-router": load_cascade,
+    "tree-router": load_tree,
+}
 
 
 class _Model(Protocol):
@@ -106,7 +120,9 @@ def train_other(
         model.save(Path(made) / kind, options.embedder, facts)
         folder = read_folder(Path(made) / kind, kind_of(Path(made) / kind))
         files = {name: (folder.path / name).read_bytes() for name in folder.files}
-        revision = write_folder(out, folder.kind, folder.about, {**files, **_state(outcomes, cards)})
+        revision = write_folder(
+            out, folder.kind, folder.about, {**files, **_state(outcomes, cards, embedder)}
+        )
     return OtherTrained(kind=kind, revision=revision, experts=model.experts, facts=facts)
 
 
@@ -120,19 +136,37 @@ def load_router_of(path: Path, find: FindEmbedder) -> tuple[Router, tuple[str, .
         ArtifactError: the folder is refused.
     """
     kind = kind_of(path)
-    loaders = {
-        "knn-router": load_knn,
-        "ridge-router": load_ridge,
-        "cascade-router": load_cascade,
-        "tree-router": load_tree,
-    }
-    if kind in loaders:
-        model, revision = loaders[kind](path, find)
+    if kind in _LOADERS:
+        model, revision = _LOADERS[kind](path, find)
         return PredictingRouter(model, revision), model.experts
     if decides_by(path) == "cumulative":
         return _load_cumulative(path, find), read_state(path).evidence.experts
     router: ExpectedRouter = load_expected(path, find)
     return router, router.experts
+
+
+def encoder_of(path: Path, find: FindEmbedder) -> Encoder:
+    """How the router of such a folder reads prompts. Raises `ArtifactError` when it is refused."""
+    kind = kind_of(path)
+    if kind in _LOADERS:
+        return _LOADERS[kind](path, find)[0].encoder
+    return load_router(path, find)[0].classifier.encoder
+
+
+def require_map(path: Path) -> None:
+    """Check that a folder's router decides by a map, which can be solved again.
+
+    Raises:
+        ConfigError: it is of another kind.
+        ArtifactError: no router lies there.
+    """
+    kind = decides_by(path)
+    if kind != "expected":
+        raise ConfigError(
+            f"{path} holds a router of kind `{kind}`, which has no map of experts to change.",
+            hint=f"Train it again with other outcomes (`coe train --router {kind}`), or train one that has a "
+            "map (`coe train` without --router).",
+        )
 
 
 def decides_by(path: Path) -> str:
@@ -209,10 +243,11 @@ def _map(path: Path) -> ExpertMap:
     }
 
 
-def _state(outcomes: Outcomes, cards: Mapping[str, Card]) -> dict[str, bytes]:
+def _state(outcomes: Outcomes, cards: Mapping[str, Card], embedder: Embedder) -> dict[str, bytes]:
     """What comparisons need of the outcomes. The router knows no categories: all prompts are of one."""
     found = evidence(
         outcomes, cards, categories=(_NO_CATEGORIES,), label=np.zeros(len(outcomes), dtype=np.int32)
     )
-    nothing = np.zeros((0, 0), np.float32)
-    return state_files(State(evidence=found, cards=cards, prompt_ids=outcomes.prompt_ids, vectors=nothing))
+    first = outcomes.features()[:REMEMBERED_VECTORS]
+    vectors = embedder.embed([routing_text(each, tools=bool(outcomes.tools)) for each in first])
+    return state_files(State(evidence=found, cards=cards, prompt_ids=outcomes.prompt_ids, vectors=vectors))

@@ -43,6 +43,7 @@ def test_from_outcomes_to_decisions(
     report = asked(capsys, "evaluate", router, folder / "test.jsonl")
     rows = {row["policy"]: row for row in report["rows"]}
     assert report["best_single"] == "large"
+    assert rows["k-NN per prompt"]["n"] == 300
     assert rows["router"]["n"] == rows["best single"]["n"] == 300
     if kind in ("knn", "ridge", "cumulative"):
         assert rows["router"]["diff_points"] > 1, "code goes to the coder"
@@ -76,6 +77,20 @@ def test_a_router_without_embedder_where_it_needs_one(
     assert caught.value.code
     assert "needs an embedder" in capsys.readouterr().err
     assert not (tmp_path / "router").exists()
+
+
+def test_commands_that_change_a_map_say_why_they_cannot(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("train", folder / "train.jsonl", "--out", tmp_path / "ridge", "--router", "ridge")
+    asked(capsys, *arguments)
+    for command in (("optimize", tmp_path / "ridge"), ("experts", "add", tmp_path / "ridge")):
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in command])
+        assert caught.value.code
+        said = capsys.readouterr().err
+        assert "holds a router of kind `ridge`, which has no map" in said
+        assert "`coe train` without --router" in said
 
 
 def test_the_usual_router_is_told_apart(trained: Path) -> None:
