@@ -1,6 +1,6 @@
 """What regions are worth, without any call.
 
-    python benchmarks/mop_regions.py [recovery] [commands] [prompts] [--mixtures 20] [--folds 3]
+    python benchmarks/mop_regions.py [recovery] [commands] [prompts] [--mixtures 20] [--splits 6]
 
 1. Region recovery: six tasks of mop_tasks shuffled together, 60 examples each; purity of 40 held-back inputs
    per task, the number of regions chosen automatically; parts of the feature space alone; fixed numbers.
@@ -22,8 +22,9 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from coe_mop._regions import choose_regions, route
 from coe_mop._space import fit_space
 from coe_mop._statistics import paired_interval
 from coe_mop.choice import choose_per_region
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DATA = Path(os.environ.get("COE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EMBEDDER = create(load("coe.embedders", "static"))
@@ -141,41 +145,96 @@ def recovery(mixtures: int) -> None:
         )
 
 
-def prompts(folds: int) -> None:
+def prompts(splits: int) -> None:
+    """Recorded answers with two prompts: what is chosen on 70 % of the questions is judged on the others."""
     told = rows("bbh_prompts/outcomes.jsonl.gz")
-    random.Random(0).shuffle(told)
     names = ("direct", "cot")
     scores = np.array([[row["scores"][name] for name in names] for row in told], float)
     chars = np.array([[row["response_chars"][name] for name in names] for row in told], float)
+    tasks = np.unique([row["category"] for row in told], return_inverse=True)[1]
     texts = [row["prompt"] for row in told]
-    fold = np.arange(len(told)) % folds
-    single = int(scores.mean(axis=0).argmax())
-    chosen = {tolerance: np.full(len(told), single) for tolerance in (0.0, 0.02, 0.03)}
-    for held in range(folds):
-        known, new = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for split in range(splits):
+        order = np.random.default_rng(100 + split).permutation(len(told))
+        known, new = np.split(order, [int(0.7 * len(told))])
+        single = int(scores[known].mean(axis=0).argmax())
         space = fit_space([texts[at] for at in known], EMBEDDER, np.random.default_rng(0))
         points = space.place([texts[at] for at in known], EMBEDDER)
-        clusters = choose_regions(points, np.random.default_rng(0)).clusters
-        labels = route(points, clusters.centroids).region
-        regions = route(space.place([texts[at] for at in new], EMBEDDER), clusters.centroids).region
-        for tolerance, own in chosen.items():
-            best = choose_per_region(
-                scores[known], labels, clusters.k, cost=chars[known].mean(axis=0), tolerance=tolerance
-            )
-            own[new] = best[regions]
-        print(f"  fold {held}: {clusters.k} regions", flush=True)
-    every = np.arange(len(told))
-    print(
-        f"bbh_prompts, {folds} folds, {len(told)} questions; `{names[single]}` {scores[:, single].mean():.3f}"
-    )
-    for tolerance, own in chosen.items():
-        gain = scores[every, own] - scores[:, single]
-        low, high = paired_interval(gain, 0)
-        share = chars[every, own].mean() / chars[:, single].mean()
+        places = space.place([texts[at] for at in new], EMBEDDER)
+
+        judge = partial(_judge, found, scores, chars, known, new, single)
+        for fixed in (None, 1, 2, 3, 4, 6, 8, 10, 20):
+            choice = choose_regions(points, np.random.default_rng(0), fixed=fixed)
+            centroids = choice.clusters.centroids
+            labels, regions = route(points, centroids).region, route(places, centroids).region
+            if fixed is not None:
+                judge(f"{fixed} regions", labels, regions)
+                continue
+            how = _cross_validated(scores[known], chars[known], labels, single)
+            judge("chosen regions", labels, regions)
+            judge("chosen regions, tolerance .02", labels, regions, tolerance=0.02)
+            judge("chosen regions, cross-validated", labels, regions, **how)
+            random_centres = points[np.random.default_rng(split).permutation(len(points))[: len(centroids)]]
+            around = route(points, random_centres).region, route(places, random_centres).region
+            judge("as many around random questions", *around)
+            drawn = np.random.default_rng(split).integers(len(centroids), size=len(told))
+            judge("as many at random", drawn[known], drawn[new])
+            print(f"  split {split}: {len(centroids)} regions ({choice.split} by cutting), {how}", flush=True)
+        judge("the 27 true tasks", tasks[known], tasks[new])
+    print(f"bbh_prompts, {splits} splits, {len(told)} questions, against `{names[single]}` everywhere")
+    for name, values in found.items():
+        gain, share = np.array(values).T
+        spread = gain.std(ddof=1)
         print(
-            f"  prompt per region, tolerance {tolerance}: {100 * gain.mean():+.2f} points "
-            f"({100 * low:+.2f} to {100 * high:+.2f}) at {share:.1%} of the characters"
+            f"  {name:34} {gain.mean():+.2f} points (sd {spread:.2f}), {share.mean():.1f} % of the characters"
         )
+
+
+def _judge(
+    found: dict[str, list[tuple[float, float]]],
+    scores: NDArray[np.float64],
+    chars: NDArray[np.float64],
+    known: NDArray[np.int64],
+    new: NDArray[np.int64],
+    single: int,
+    name: str,
+    labels: NDArray[np.int64],
+    regions: NDArray[np.int64],
+    **how: float,
+) -> None:
+    """Note the gain in points and the share of characters on the new questions."""
+    best = choose_per_region(
+        scores[known], labels, int(labels.max()) + 1, cost=chars[known].mean(axis=0), **how
+    )
+    own = best[regions]
+    gain = scores[new, own] - scores[new, single]
+    share = chars[new, own].mean() / chars[new, single].mean()
+    found[name].append((100 * float(gain.mean()), 100 * float(share)))
+
+
+def _cross_validated(
+    scores: NDArray[np.float64], chars: NDArray[np.float64], labels: NDArray[np.int64], single: int
+) -> dict[str, float]:
+    """Tolerance and prior with the highest score over ten folds at 80 % of the single prompt's characters."""
+    fold = np.random.default_rng(0).permutation(len(scores)) % 10
+    every = np.arange(len(scores))
+    best: tuple[float, dict[str, float]] | None = None
+    for tolerance in (0.0, 0.01, 0.02, 0.03, 0.04):
+        for prior in (2.0, 4.0, 8.0, 16.0):
+            how = {"tolerance": tolerance, "prior": prior}
+            own = np.full(len(scores), single)
+            for held in range(10):
+                kept = fold != held
+                choice = choose_per_region(
+                    scores[kept], labels[kept], int(labels.max()) + 1, cost=chars.mean(axis=0), **how
+                )
+                own[~kept] = choice[labels[~kept]]
+            if chars[every, own].mean() > 0.8 * chars[:, single].mean():
+                continue
+            mean = float(scores[every, own].mean())
+            if best is None or mean > best[0]:
+                best = mean, how
+    return {} if best is None else best[1]
 
 
 PARTS = {"recovery": recovery, "commands": commands}
@@ -184,10 +243,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", choices=[*PARTS, "prompts"], default=[*PARTS, "prompts"])
     parser.add_argument("--mixtures", type=int, default=20)
-    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--splits", type=int, default=6)
     options = parser.parse_args()
     for part in options.parts:
         if part == "prompts":
-            prompts(options.folds)
+            prompts(options.splits)
         else:
             PARTS[part](options.mixtures)
