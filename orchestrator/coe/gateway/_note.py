@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from coe.contracts import Card, Reply
-from coe.engine import DEFAULT_TENANT, Routed, Served, Trail
+from coe.engine import DEFAULT_TENANT, Served, Trail
 from coe.errors import CoeError
 from coe.gateway._asgi import ClientGone
-from coe.journal import MAX_PROMPT_CHARACTERS, Attempt, Journal, Likely, Record, session_hash
+from coe.journal import MAX_PROMPT_CHARACTERS, Journal, Line, session_hash
 from coe.wire import ChatRequest, last_user_text
 
 if TYPE_CHECKING:
@@ -75,60 +75,45 @@ class Note(msgspec.Struct, gc=False):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.journal is not None:
-            self.journal.add(self._record(self.journal, error))
+            routed = self.trail.routed
+            self.journal.add(self._line(self.journal, error), None if routed is None else routed.decision)
         if self.span is not None:
             status, code = (200, self.error) if error is None else _outcome(error)
             self.span.end(self, status, code)
 
-    def _record(self, journal: Journal, error: BaseException | None) -> Record:
+    def _line(self, journal: Journal, error: BaseException | None) -> Line:
         status, code = (200, self.error) if error is None else _outcome(error)
         total_us = int((self.clock() - self.started) * 1e6)
-        record = Record(id=self.request_id, time=self.arrived, status=status, total_us=total_us)
-        record.error = code
-        record.endpoint = self.endpoint
-        record.tenant = self.tenant
-        record.sent_chunks = self.sent_chunks
-        record.sent_bytes = self.sent_bytes
+        line = Line(id=self.request_id, time=self.arrived, status=status, total_us=total_us)
+        line.error = code
+        line.endpoint = self.endpoint
+        line.tenant = self.tenant
+        line.sent_chunks = self.sent_chunks
+        line.sent_bytes = self.sent_bytes
         if (request := self.request) is not None:
-            record.model = request.body.model[:_MAX_MODEL_CHARACTERS]
-            record.streamed = request.body.stream or False
+            line.model = request.body.model[:_MAX_MODEL_CHARACTERS]
+            line.streamed = request.body.stream or False
             if journal.prompts:
-                record.prompt = last_user_text(request.body)[:MAX_PROMPT_CHARACTERS]
+                line.prompt = last_user_text(request.body)[:MAX_PROMPT_CHARACTERS]
         if self.session is not None:
-            record.session = session_hash(self.tenant, self.session)
-        if self.trail.routed is not None:
-            _decided(record, self.trail.routed)
-        record.attempts = tuple(
-            [Attempt(each.expert, each.error, each.seconds) for each in self.trail.attempts]
-        )
+            line.session = session_hash(self.tenant, self.session)
+        if (routed := self.trail.routed) is not None:
+            line.cache = routed.cache
+            line.route_us = routed.route_us
+            if routed.switch is not None:
+                line.session_switch = routed.switch.why
+        line.attempts = self.trail.attempts
         if (served := self.served) is not None:
-            record.expert = served.card.name
-            record.cost_usd = cost_usd(served.card, served.reply)
-            record.candidates = served.reply.candidates
+            line.expert = served.card.name
+            line.cost_usd = cost_usd(served.card, served.reply)
+            line.candidates = served.reply.candidates
             if (usage := served.reply.usage) is not None:
-                record.prompt_tokens = usage.prompt_tokens
-                record.completion_tokens = usage.completion_tokens
-                record.estimated = served.reply.estimated
+                line.prompt_tokens = usage.prompt_tokens
+                line.completion_tokens = usage.completion_tokens
+                line.estimated = served.reply.estimated
         if self.first_byte_at is not None:
-            record.first_byte_us = int((self.first_byte_at - self.started) * 1e6)
-        return record
-
-
-def _decided(record: Record, routed: Routed) -> None:
-    decision = routed.decision
-    record.category = decision.category
-    record.categories = tuple([Likely(*each) for each in decision.probabilities])
-    record.uncertainty = decision.uncertainty
-    record.reason = decision.reason
-    record.chosen = decision.expert
-    record.propensity = decision.propensity
-    record.ranked = decision.ranked
-    record.excluded = decision.excluded
-    record.revision = decision.revision
-    record.cache = routed.cache
-    record.route_us = routed.route_us
-    if routed.switch is not None:
-        record.session_switch = routed.switch.why
+            line.first_byte_us = int((self.first_byte_at - self.started) * 1e6)
+        return line
 
 
 def cost_usd(card: Card, reply: Reply) -> float | None:

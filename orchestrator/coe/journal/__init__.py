@@ -20,7 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from coe.journal._journal import Journal, JournalStats, open_journal
-from coe.journal._record import MAX_PROMPT_CHARACTERS, SCHEMA, Attempt, Likely, Record, session_hash
+from coe.journal._record import MAX_PROMPT_CHARACTERS, SCHEMA, Attempt, Likely, Line, Record, session_hash
 
 if TYPE_CHECKING:
     from coe.journal._follow import Follower
@@ -35,6 +35,7 @@ __all__ = [
     "Journal",
     "JournalStats",
     "Likely",
+    "Line",
     "Reader",
     "Record",
     "Share",

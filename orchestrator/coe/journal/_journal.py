@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coe.config import JournalConfig
+from coe.contracts import Decision
 from coe.errors import ConfigError
 from coe.journal._child import Compactor
-from coe.journal._record import Record, encode
+from coe.journal._record import Line, Record, encode, encode_line
 from coe.journal._segments import create
 from coe.journal._writer import SegmentWriter
 
@@ -126,10 +127,15 @@ class Journal:
         self._swept_segments = 0
         self._swept_bytes = 0
 
-    def add(self, record: Record) -> None:
-        """Take a record. Never waits and never raises: what cannot be kept is counted."""
+    def add(self, record: Record | Line, decision: Decision | None = None) -> None:
+        """Take a record. Never waits and never raises: what cannot be kept is counted.
+
+        Args:
+            record: the whole, or what its decision does not say.
+            decision: for a `Line`; None where none was made.
+        """
         try:
-            line = encode(record) + b"\n"
+            line = (encode(record) if isinstance(record, Record) else encode_line(record, decision)) + b"\n"
         # A field of a plugin's making may be anything; the request that it belongs to has been served.
         except Exception:  # noqa: BLE001
             self._add_errors += 1

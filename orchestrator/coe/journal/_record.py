@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from coe.contracts import Candidate, Excluded, Ranked
+from coe.contracts import Candidate, Decision, Excluded, Ranked
 
 SCHEMA = 1
 """Version of `Record`, in every record. Readers ignore fields that they do not know."""
@@ -110,7 +112,89 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     candidates: tuple[Candidate, ...] = ()
 
 
+class Line(msgspec.Struct, kw_only=True, gc=False):
+    """A `Record` in the making, without what its decision says: `encode_line` adds that.
+
+    Decisions come again and again from the cache, and what they say is half of a record.
+    """
+
+    id: str
+    time: float
+    schema: int = SCHEMA
+    tenant: str = "default"
+    model: str | None = None
+    session: str | None = None
+    cache: str | None = None
+    route_us: int | None = None
+    attempts: Sequence[Any] = ()
+    """Each with the fields of `Attempt`."""
+    expert: str | None = None
+    status: int
+    error: str | None = None
+    streamed: bool = False
+    sent_chunks: int = 0
+    sent_bytes: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    first_byte_us: int | None = None
+    total_us: int
+    prompt: str | None = None
+    endpoint: str | None = None
+    estimated: bool | None = None
+    session_switch: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Decided(msgspec.Struct):
+    """The rest of a `Record`."""
+
+    category: str | None = None
+    categories: Sequence[Likely] = ()
+    uncertainty: float | None = None
+    reason: str | None = None
+    chosen: str | None = None
+    propensity: float | None = None
+    ranked: tuple[Ranked, ...] = ()
+    excluded: tuple[Excluded, ...] = ()
+    revision: str | None = None
+
+
 encode = msgspec.json.Encoder().encode
+_UNDECIDED = encode(Decided())[1:]
+_MAX_DECIDED = 1024
+_decided: dict[int, tuple[Decision, bytes]] = {}
+"""By the decision's `id`, which is its own as long as it is kept here."""
+
+
+def encode_line(line: Line, decision: Decision | None) -> bytes:
+    """A record as JSON, without the line's end."""
+    return b"%b,%b" % (encode(line)[:-1], _UNDECIDED if decision is None else _rest(decision))
+
+
+def _rest(decision: Decision) -> bytes:
+    known = _decided.get(id(decision))
+    if known is not None:
+        return known[1]
+    rest = encode(
+        Decided(
+            category=decision.category,
+            categories=[Likely(*each) for each in decision.probabilities],
+            uncertainty=decision.uncertainty,
+            reason=decision.reason,
+            chosen=decision.expert,
+            propensity=decision.propensity,
+            ranked=decision.ranked,
+            excluded=decision.excluded,
+            revision=decision.revision,
+        )
+    )[1:]
+    if len(_decided) >= _MAX_DECIDED:
+        _decided.clear()
+    _decided[id(decision)] = decision, rest
+    return rest
+
+
 _decoder = msgspec.json.Decoder(Record)
 
 

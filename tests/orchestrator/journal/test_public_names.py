@@ -12,6 +12,7 @@ def test_exported_names() -> None:
         "Journal",
         "JournalStats",
         "Likely",
+        "Line",
         "MAX_PROMPT_CHARACTERS",
         "Reader",
         "Record",
