@@ -123,6 +123,7 @@ class Reply:
             `usage`.
         estimated: whether `usage` is coe's estimate, because the expert reported none.
         candidates: what a composite expert chose from; the journal keeps it.
+        checked: whether the expert has made sure that `body` is a JSON object; else it is parsed again.
     """
 
     body: bytes | None = None
@@ -131,6 +132,7 @@ class Reply:
     cost_usd: float | None = None
     estimated: bool = False
     candidates: tuple[Candidate, ...] = ()
+    checked: bool = False
 
 
 @runtime_checkable
@@ -238,6 +240,16 @@ class Startable(Protocol):
 
     async def start(self) -> None:
         """Make it awake. Idempotent. Raises `ExpertUnavailable` with the reason."""
+        ...
+
+
+@runtime_checkable
+class Punctual(Protocol):
+    """An expert that may keep its deadlines itself. The engine watches those of all others."""
+
+    @property
+    def punctual(self) -> bool:
+        """Whether `complete` never waits beyond the context's deadline for an answer that is not streamed."""
         ...
 
 

@@ -20,4 +20,6 @@ def first_end(data: bytes) -> int:
 
 def last_end(data: bytes) -> int:
     """Where the last whole event ends (exclusive), or -1."""
+    if data.endswith(_ENDS):  # as nearly always; looking for the other marks would cost as much as parsing it
+        return len(data)
     return max([at + len(mark) for mark in _ENDS if (at := data.rfind(mark)) >= 0], default=-1)

@@ -147,7 +147,16 @@ class Engine:
         else:
             offered = self.pool.view(binding.experts)
             view, excluded = candidates(features, offered, guard)
-            decision, outcome = await self._decide(model, binding, features, view, tenant)
+            if self.store is None or not self.store.decides:
+                decision = self._run(model, binding, features, view)
+            else:
+                revision = binding.router.revision
+                place = decision_key(tenant, revision, view.digest, features, router=model)
+                found = self.store.peek(place)
+                outcome = "hit"
+                if found is None:
+                    found, outcome = await self._decide(self.store, place, model, binding, features, view)
+                decision = found
             if excluded:
                 decision = dataclasses.replace(decision, excluded=excluded)
             if key is not None:
@@ -254,18 +263,17 @@ class Engine:
     # --- routing ---
 
     async def _decide(
-        self, model: str, binding: RouterBinding, features: Features, view: PoolView, tenant: str
+        self,
+        store: DecisionStore,
+        key: bytes,
+        model: str,
+        binding: RouterBinding,
+        features: Features,
+        view: PoolView,
     ) -> tuple[Decision, CacheOutcome]:
-        if self.store is None or not self.store.decides:
-            return self._run(model, binding, features, view), "off"
-        revision = binding.router.revision
-        key = decision_key(tenant, revision, view.digest, features, router=model)
-        decision = self.store.peek(key)
-        if decision is not None:
-            return decision, "hit"
-        decision, source = await self.store.get_or_compute(
+        decision, source = await store.get_or_compute(
             key,
-            revision,
+            binding.router.revision,
             lambda: self._run(model, binding, features, view),
             lambda shared: _fits(shared, view),
         )
@@ -331,6 +339,12 @@ class Engine:
         member.in_flight += 1
         streaming = False
         try:
+            if work is None and member.punctual and not request.body.stream:
+                reply = await member.expert.complete(request, context)
+                if reply.body is None:
+                    raise ExpertProtocolError(f"`{name}` answered nothing.", expert=name)
+                self.pool.succeeded(name)
+                return reply, None
             with Limit(self._deadlines, context.remaining_s()):
                 if work is None:
                     reply = await member.expert.complete(request, context)

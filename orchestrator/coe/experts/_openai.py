@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _DONE_TAIL_BYTES = 32
+_USAGE_TAIL_BYTES = 4096
+"""Servers send the usage in one of the last events."""
 _SECRET_LENGTH = 6
 _MAX_PARAM_CHARACTERS = 200
 _ERROR_EVENT = b'{"error"'
@@ -124,6 +126,8 @@ class OpenAIExpert:
         """Its declared facts."""
         return self._card
 
+    punctual = True
+
     # The next two hand the coroutine on: one that only waits for another would cost every request.
 
     def complete(self, request: ChatRequest, context: Context) -> CoroutineType[Any, Any, Reply]:
@@ -185,7 +189,8 @@ class OpenAIExpert:
             if response.status != 200:
                 raise await self._refusal(response, context)
             if not streamed:
-                return self._whole(await self._read(response, MAX_REPLY_BYTES, context))
+                body = response.whole(MAX_REPLY_BYTES) or await self._read(response, MAX_REPLY_BYTES, context)
+                return self._whole(body)
             return await self._stream(response)
         except (Broken, OSError) as error:
             raise self._failure(error) from error
@@ -235,7 +240,7 @@ class OpenAIExpert:
             completion = _completion.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._nonsense(f"a body that is no chat completion ({error})") from error
-        return Reply(body=body, usage=completion.usage)
+        return Reply(body=body, usage=completion.usage, checked=True)
 
     async def _stream(self, response: Response) -> Reply:
         try:
@@ -299,7 +304,7 @@ class OpenAIExpert:
             raise self._failure(error) from error
         finally:
             response.close()
-        tail = before + last
+        tail = last if len(last) >= _USAGE_TAIL_BYTES else before + last
         reply.usage = _stream_usage(tail)
         if b"[DONE]" not in tail[-_DONE_TAIL_BYTES:]:
             raise ExpertUnavailable(f"`{self._card.name}` ended its stream early.", expert=self._card.name)
@@ -368,6 +373,7 @@ def _told(piece: bytes) -> int:
 
 def _stream_usage(tail: bytes) -> Usage | None:
     """Usage from the last events of a stream, where the server sent it."""
+    tail = tail[-_USAGE_TAIL_BYTES:]
     at = tail.rfind(b'"usage"')
     start = tail.rfind(b"data:", 0, at) if at >= 0 else -1
     if start < 0:

@@ -13,7 +13,7 @@ import msgspec
 from coe.config import ServerConfig
 from coe.contracts import Context
 from coe.deadlines import Deadlines, Limit
-from coe.engine import Engine, Served, Work, coe_object, explanation
+from coe.engine import Engine, Served, Work, explanation
 from coe.errors import CoeError, ExpertProtocolError, ExpertTimeout, InvalidRequest
 from coe.events import MAX_EVENT_BYTES, last_end
 from coe.gateway._asgi import (
@@ -27,7 +27,15 @@ from coe.gateway._asgi import (
 from coe.gateway._caller import caller, limit_lines
 from coe.gateway._envelope import error_frame
 from coe.gateway._exchange import EXCHANGE, CancelOnDisconnect, Exchange
-from coe.gateway._facts import annotate, annotate_first_event, routing_lines
+from coe.gateway._facts import (
+    Told,
+    annotate,
+    annotate_first_event,
+    answer_lines,
+    coe_json,
+    decision_lines,
+    told,
+)
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
 from coe.gateway._note import Note
@@ -159,14 +167,16 @@ class ChatHandler:
                     request, context, control.session, note.trail, guard, work
                 )
                 note.served = served
-                facts = coe_object(context.request_id, served, explain=control.explain)
-                lines = routing_lines(context.request_id, served.routed, served.card, served.fallback_from)
-                lines += limit_lines(guard)
+                said = told(served)
+                facts = coe_json(note.request_id, served, said, explain=control.explain)
+                lines = answer_lines(note.request_id, served, said)
+                if guard is not None:
+                    lines += limit_lines(guard)
                 if served.chunks is not None:
                     async with aclosing(served.chunks):
-                        await self._stream(send, served.chunks, served.card.name, facts, lines, note, context)
+                        await self._stream(send, served.chunks, said, facts, lines, note, context)
                 else:
-                    body = self._annotated(served, facts)
+                    body = self._annotated(served, said.model, facts)
                     note.first_byte()
                     exchange.answer(200, body, lines=lines)
                     note.sent_bytes = len(body)
@@ -187,14 +197,14 @@ class ChatHandler:
         decision_id = self._new_id()
         card = self._engine.pool.member(routed.decision.expert).expert.card
         body = {"object": "route", "id": decision_id, **explanation(routed)}
-        lines = routing_lines(decision_id, routed, card) + limit_lines(guard)
+        lines = decision_lines(decision_id, routed, card) + limit_lines(guard)
         await respond(send, 200, msgspec.json.encode(body), lines=lines)
         return 200
 
     @staticmethod
-    def _annotated(served: Served, facts: dict[str, Any]) -> bytes:
+    def _annotated(served: Served, model: bytes, facts: bytes) -> bytes:
         try:
-            return annotate(served.body or b"", served.card.name, facts)
+            return annotate(served.body or b"", model, facts, checked=served.reply.checked)
         except msgspec.DecodeError as error:
             name = served.card.name
             raise ExpertProtocolError(f"`{name}` answered no JSON object.", expert=name) from error
@@ -203,13 +213,14 @@ class ChatHandler:
         self,
         send: Send,
         chunks: AsyncGenerator[bytes, None],
-        expert: str,
-        facts: dict[str, Any],
+        said: Told,
+        facts: bytes,
         lines: bytes,
         note: Note,
         context: Context,
     ) -> None:
         """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
+        expert = said.card.name
         # It is there, so nothing can be cancelled yet. Generators that never began would not clean up.
         first = await anext(chunks)
         await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM, "lines": lines})
@@ -217,7 +228,7 @@ class ChatHandler:
         try:
             # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
             with suppress(msgspec.DecodeError, ValueError):
-                first = annotate_first_event(first, expert, facts)
+                first = annotate_first_event(first, said.model, facts)
             # A piece may end within an event, and an error must not: what is not whole waits for the rest.
             whole = max(last_end(first), 0)
             held = bytearray(first[whole:])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from coe.breaker import Breaker
-from coe.contracts import Expert, ExpertState, Loaded, PoolView, Startable
+from coe.contracts import Expert, ExpertState, Loaded, PoolView, Punctual, Startable
 from coe.errors import ModelNotFound
 from coe.pool._eligibility import narrow
 from coe.pool._gate import Gate
@@ -28,6 +28,7 @@ class Member:
         bases: names of the experts that it asks.
         gate: where requests wait for it; None without a limit.
         probe: what looking at it has shown; None where nobody looks.
+        punctual: as of `Punctual`.
     """
 
     name: str
@@ -38,10 +39,12 @@ class Member:
     bases: frozenset[str] = frozenset()
     gate: Gate | None = None
     probe: Probe | None = None
+    punctual: bool = field(init=False)
     startable: Startable | None = field(init=False)
     loaded: Loaded | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.punctual = isinstance(self.expert, Punctual) and self.expert.punctual
         self.startable = self.expert if isinstance(self.expert, Startable) else None
         inner = unlimited(self.expert)
         self.loaded = inner if isinstance(inner, Loaded) else None
@@ -138,8 +141,10 @@ class Pool:
             self.heir._changed()
 
     def _current(self) -> PoolView:
-        live: list[int] = [member.awake for member in self._startable]
-        live.extend(member.load for member in self._loaded)
+        live: list[int] = self._live
+        if self._startable or self._loaded:
+            live = [member.awake for member in self._startable]
+            live.extend([member.load for member in self._loaded])
         if self._view is None or live != self._live or self._clock() >= self._expires_at:
             self._live = live
             self._view = self._snapshot()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from coe.errors import InvalidRequest, RequestTooLarge
 from coe.events import last_end
 from coe.gateway._asgi import ClientGone, read_body
-from coe.gateway._facts import annotate_first_event
+from coe.gateway._facts import annotate, annotate_first_event
 from coe.testing import events
 from coe.wire import parse_chat
 
@@ -88,11 +88,29 @@ def test_only_the_first_event_is_touched(
 
     following = "".join(map(event, rest)).encode()
     piece = event(first, before).encode() + following
-    touched = annotate_first_event(piece, "expert", {"fact": 1})
+    touched = annotate_first_event(piece, b'"expert"', b'{"fact": 1}')
     assert touched.endswith(following)
     told, *others = map(json.loads, events(touched))
     assert told == {**first, "model": "expert", "coe": {"fact": 1}}
     assert others == rest
+
+
+names = st.sampled_from(["id", "model", 'a"model":"b', "choices", "\\"]) | st.text(max_size=5)
+values = st.sampled_from(["model", '"model":"x"', "a\\"]) | st.text(max_size=9) | st.none() | st.integers()
+members = st.dictionaries(
+    names, values | st.dictionaries(names, values, max_size=2) | st.lists(values, max_size=2)
+)
+
+
+@given(members, st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :  ")]), st.booleans())
+def test_a_completion_is_annotated_the_same_whether_it_was_checked_or_not(
+    completion: dict[str, Any], separators: tuple[str, str], ascii_only: bool
+) -> None:
+    data = json.dumps(completion, separators=separators, ensure_ascii=ascii_only).encode("utf-8", "replace")
+    completion = json.loads(data)
+    wanted = {**completion, "model": "expert", "coe": {"fact": 1}}
+    for checked in (False, True):
+        assert json.loads(annotate(data, b'"expert"', b'{"fact": 1}', checked=checked)) == wanted
 
 
 @given(st.lists(st.sampled_from([b"data: {}\n\n", b"data: x\r\n\r\n", b": c\n\n"])), st.integers(0, 60))

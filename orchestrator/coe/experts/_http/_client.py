@@ -29,6 +29,19 @@ class Response:
         self.status = connection.status
         self.headers: Mapping[bytes, bytes] = connection.headers
 
+    def whole(self, limit_bytes: int) -> bytes:
+        """The whole body if it is here, and gives the connection back; else empty, and `read` waits for it.
+
+        Raises `Broken` when it is larger than the limit.
+        """
+        if not self._connection.complete:
+            return b""
+        body = self._connection.take()
+        self.close()
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
+        return body
+
     async def read(self, limit_bytes: int, timeout_s: float, idle_timeout_s: float) -> bytes:
         """The whole body.
 
@@ -46,7 +59,7 @@ class Response:
                     pieces.append(piece)
                     size += len(piece)
                     if size > limit_bytes:
-                        raise Broken(f"the reply is larger than {limit_bytes} bytes")
+                        raise _too_large(limit_bytes)
                 if connection.complete:
                     break
                 connection.deadline = min(end, time() + idle_timeout_s)
@@ -141,8 +154,8 @@ class HttpClient:
             self._deadlines.add(connection, loop)
             try:
                 connection.send(request)
-                if not connection.headers_done:
-                    await connection.wait_headers()
+                while not connection.headers_done:
+                    await connection.wait_some()
             except Broken as error:
                 self.release(connection)
                 # A kept connection that the server closed while idle: it has seen nothing of the request.
@@ -173,11 +186,8 @@ class HttpClient:
         self._idle.clear()
 
     def _take_idle(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed:
-                return connection
-        return None
+        # One that was closed meanwhile says so when it is to send, and another is taken.
+        return self._idle.pop() if self._idle else None
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> Connection:
         when = min(deadline, loop.time() + self._connect_timeout_s)
@@ -190,6 +200,10 @@ class HttpClient:
                 server_hostname=self._host if self._tls else None,
             )
         return connection
+
+
+def _too_large(limit_bytes: int) -> Broken:
+    return Broken(f"the reply is larger than {limit_bytes} bytes")
 
 
 def _header_block(headers: Mapping[str, str]) -> str:

@@ -92,11 +92,6 @@ class Connection(asyncio.Protocol):
             raise Broken("the server had closed the connection", untouched=True)
         self._transport.write(data)
 
-    async def wait_headers(self) -> None:
-        """Until status and headers are there. Raises `Broken`."""
-        while not self.headers_done:
-            await self.wait_some()
-
     def take(self) -> bytes:
         """Body bytes that are here; empty when there are none."""
         if not self._parts:
@@ -123,15 +118,12 @@ class Connection(asyncio.Protocol):
         """Give up waiting: the reader gets `Silent`."""
         self._fail("the server was silent for too long", Silent)
 
-    async def wait_some(self) -> None:
-        """Until more of the reply has arrived. Raises `Broken`."""
+    def wait_some(self) -> asyncio.Future[None]:
+        """Until more of the reply has arrived. Raises `Broken`, now or then."""
         if self._failure is not None:
             raise self._failure
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self.loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
