@@ -9,7 +9,8 @@ has one answer per prompt, so rank correlation over all of its answers stands in
 Compared: a plain ridge on surface features and n-grams per task; one scorer for all tasks; outer layer
 only (a scorer per task); inner only (a head per capability, one aggregator for all tasks); both;
 ensembles of single scorers trained on resampled prompts (mean, worst case, mean less variance). Labels
-are flipped within prompts: the ratings of two answers change places.
+are flipped within prompts: the ratings of two answers change places. The last lines are the curve of
+overoptimisation: what people say of the best of n summaries as a reward picks them, against KL.
 
 Data: the folder named by COE_DATA, else ../shared/data. One process, no network.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ from coe_dmoerm._reader import Raw, fit_reader, read_raw
 from coe_dmoerm._ridge import kernels, mixed, solve
 
 DATA = Path(os.environ.get("COE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SIZES = (1, 2, 4, 8, 16)
 LAYOUTS = {
     "single": TrainSettings(outer=False, inner=False),
     "outer only": TrainSettings(inner=False),
@@ -105,11 +108,38 @@ def rewards_of(model: RewardModel, items: Sequence[Item], raw: Raw) -> NDArray[n
     return np.array([each.reward for each in model.score_raw(items, raw)])
 
 
+def kl(n: int) -> float:
+    """How far best of n moves from sampling once, in nats: log n − (n − 1)/n."""
+    return math.log(n) - (n - 1) / n
+
+
+def curve(data: Data, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean rating of the best of n of the 16 summaries of an article, by the reward, for each of `SIZES`.
+
+    Exact over all choices of n: the one ranked i-th of N is the best of n with probability C(N−i, n−1)/C(N, n).
+    """
+    by_prompt: dict[str, list[int]] = {}
+    for row, item in enumerate(data.items):
+        if item.task == "summarization":
+            by_prompt.setdefault(item.prompt, []).append(row)
+    total = np.zeros(len(SIZES))
+    for rows in by_prompt.values():
+        order = sorted(rows, key=lambda row: -rewards[row])
+        gold = np.array([data.items[row].rating for row in order])
+        for place, n in enumerate(SIZES):
+            weights = [
+                math.comb(len(rows) - 1 - at, n - 1) / math.comb(len(rows), n) for at in range(len(rows))
+            ]
+            total[place] += gold @ np.array(weights)
+    return total / len(by_prompt)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--splits", type=int, default=3)
     options.add_argument("--flips", type=float, nargs="*", default=[0.0, 0.2, 0.4])
     options.add_argument("--ensemble", type=int, default=3)
+    options.add_argument("--layouts", nargs="*", choices=tuple(LAYOUTS), default=list(LAYOUTS))
     options.add_argument("--json", type=Path)
     given = options.parse_args()
     embedder = create(load("coe.embedders", "static"))
@@ -120,14 +150,15 @@ def main() -> None:
         right: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
         prompts: dict[str, list[object]] = {}
         ranks: dict[tuple[str, str], list[float]] = {}
+        curves: dict[str, list[NDArray[np.float64]]] = {}
         for seed in range(given.splits):
             inside, outside = split(data, seed)
             lesson, held = flipped(data.take(inside), flip, seed), data.take(outside)
             learnt, seen = raw.take(np.array(inside)), raw.take(np.array(outside))
             own = [item.task or "" for item in held.items]
             said = {"plain ridge": plain_ridge(lesson, learnt, seen, held.tasks, own)}
-            for name, settings in LAYOUTS.items():
-                model = train(lesson, embedder, settings, raw=learnt)
+            for name in given.layouts:
+                model = train(lesson, embedder, LAYOUTS[name], raw=learnt)
                 said[name] = rewards_of(model, held.items, seen)
                 print(f"flipped {flip:.0%}, split {seed}: {name} trained", flush=True)
             members: list[NDArray[np.float64]] = []
@@ -141,6 +172,8 @@ def main() -> None:
                 said["ensemble, mean"] = together.mean(axis=0)
                 said["ensemble, worst case"] = together.min(axis=0)
                 said["ensemble, uncertainty"] = together.mean(axis=0) - together.var(axis=0)
+            for name, rewards in said.items():
+                curves.setdefault(name, []).append(curve(held, rewards))
             for task in held.tasks:
                 mine = [row for row, name in enumerate(own) if name == task]
                 part = held.take(mine)
@@ -155,13 +188,16 @@ def main() -> None:
             line = f"{task:14} {name:22}"
             if (task, name) in right:
                 own_right = np.concatenate(right[task, name])
-                single = own_right - np.concatenate(right[task, "single"])
+                single = own_right - np.concatenate(right[task, given.layouts[0]])
                 low, high = prompt_interval(own_right, prompts[task], 0)
                 less, more = prompt_interval(single, prompts[task], 0)
                 line += f" accuracy {own_right.mean():.3f} ({low:.3f} to {high:.3f})"
-                line += f", less single {single.mean():+.3f} ({less:+.3f} to {more:+.3f})"
+                line += f", less {given.layouts[0]} {single.mean():+.3f} ({less:+.3f} to {more:+.3f})"
                 results.setdefault(f"{flip}", {})[f"{task}/{name}"] = [float(own_right.mean()), low, high]
             print(f"{line} rank {np.mean(correlations):.3f}", flush=True)
+        print(f"mean human rating of the best of n, n (KL): {', '.join(f'{n} ({kl(n):.2f})' for n in SIZES)}")
+        for name, parts in curves.items():
+            print(f"{name:22} {' '.join(f'{each:.3f}' for each in np.mean(parts, axis=0))}", flush=True)
     if given.json is not None:
         given.json.write_text(json.dumps(results, indent=1))
 
