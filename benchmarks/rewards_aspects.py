@@ -127,9 +127,8 @@ def curve(data: Data, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
         order = sorted(rows, key=lambda row: -rewards[row])
         gold = np.array([data.items[row].rating for row in order])
         for place, n in enumerate(SIZES):
-            weights = [
-                math.comb(len(rows) - 1 - at, n - 1) / math.comb(len(rows), n) for at in range(len(rows))
-            ]
+            every = math.comb(len(rows), n)
+            weights = [math.comb(len(rows) - 1 - at, n - 1) / every for at in range(len(rows))]
             total[place] += gold @ np.array(weights)
     return total / len(by_prompt)
 
@@ -195,7 +194,8 @@ def main() -> None:
                 line += f", less {given.layouts[0]} {single.mean():+.3f} ({less:+.3f} to {more:+.3f})"
                 results.setdefault(f"{flip}", {})[f"{task}/{name}"] = [float(own_right.mean()), low, high]
             print(f"{line} rank {np.mean(correlations):.3f}", flush=True)
-        print(f"mean human rating of the best of n, n (KL): {', '.join(f'{n} ({kl(n):.2f})' for n in SIZES)}")
+        sizes = ", ".join(f"{n} ({kl(n):.2f})" for n in SIZES)
+        print(f"mean human rating of the best of n, n (KL): {sizes}")
         for name, parts in curves.items():
             print(f"{name:22} {' '.join(f'{each:.3f}' for each in np.mean(parts, axis=0))}", flush=True)
     if given.json is not None:

@@ -8,9 +8,9 @@ judged on the 30 % that are held back. Costs are estimates: characters / 4 token
 model runs on this machine and is counted as free.
 
 Best of n takes the reward's favourite among the n cheapest models. The ensemble lets their final answers
-vote: plain, weighed by the reward, by each model's record on the training questions, or by both. The cascade goes up a list of models until the reward passes a
-threshold: the cheapest that loses at most .01 of the best single model's score on training questions that
-the reward has not seen.
+vote: plain, weighed by the reward, by each model's record on the training questions, or by both. The cascade
+goes up a list of models until the reward passes a threshold: the cheapest that loses at most .01 of the best
+single model's score on training questions that the reward has not seen.
 
 Data: the folder named by COE_DATA, else ../shared/data. One process, no network.
 """
