@@ -116,7 +116,7 @@ def kl(n: int) -> float:
 def curve(data: Data, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean rating of the best of n of the 16 summaries of an article, by the reward, for each of `SIZES`.
 
-    Exact over all choices of n: the one ranked i-th of N is the best of n with probability C(N−i, n−1)/C(N, n).
+    Exact over all choices of n: the i-th of N is the best of n with probability C(N−i, n−1)/C(N, n).
     """
     by_prompt: dict[str, list[int]] = {}
     for row, item in enumerate(data.items):
