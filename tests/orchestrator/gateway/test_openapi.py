@@ -80,7 +80,7 @@ def ask_all(gateway: Running, method: str, path: str, mode: GenerationMode) -> N
     operation = schemathesis.openapi.from_dict(document(gateway))[path][method]
 
     @settings(
-        max_examples=10 if path in OTHERS else 40,
+        max_examples=6 if path in OTHERS else 20,
         deadline=None,
         database=None,
         derandomize=True,
