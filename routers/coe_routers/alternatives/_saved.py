@@ -29,6 +29,7 @@ class About(BaseModel):
         ngrams: which hashing of n-grams the prompts are read with; None without n-grams.
         embedder: which embedder; None without one.
         tools: whether the offered tools are read too.
+        shape: whether n-grams are joined by how prompts are typed.
         facts: how it was made, for people.
     """
 
@@ -38,6 +39,7 @@ class About(BaseModel):
     ngrams: str | None = None
     embedder: EmbedderRef | None = None
     tools: bool = False
+    shape: bool = False
     facts: dict[str, Any] = {}
 
 
@@ -74,6 +76,7 @@ def write(path: Path, kind: str, about: About, encoder: Encoder, tensors: Mappin
             "ngrams": None if encoder.idf is None else SCHEME,
             "embedder": named,
             "tools": encoder.tools,
+            "shape": encoder.shape,
         }
     )
     arrays = dict(tensors) if encoder.idf is None else {**tensors, "idf": encoder.idf}
@@ -115,4 +118,4 @@ def _encoder(about: About, tensors: Mapping[str, NDArray[Any]], find: FindEmbedd
                 f"{about.embedder.fingerprint[:12]}…, the one at hand is {embedder.fingerprint[:12]}….",
                 hint="Use the same embedder, or fit it again.",
             )
-    return Encoder(idf, embedder, about.tools)
+    return Encoder(idf, embedder, about.tools, about.shape)

@@ -49,11 +49,12 @@ class EmbedderRef(_Strict):
 
 
 class FeatureFacts(_Strict):
-    """How prompts are read. `ngrams` names the hashing; None without n-grams."""
+    """How prompts are read. `ngrams` names the hashing; None without n-grams. `shape`: how they are typed."""
 
     ngrams: str | None
     embedder: EmbedderRef | None
     tools: bool = False
+    shape: bool = False
 
 
 class RouterFacts(_Strict):
@@ -131,6 +132,7 @@ def save_router(path: Path, router: RouterArtifact, files: Mapping[str, bytes] |
             ngrams=None if encoder.idf is None else SCHEME,
             embedder=router.embedder and router.embedder.model_copy(update={"fingerprint": fingerprint}),
             tools=encoder.tools,
+            shape=encoder.shape,
         ),
         expert_map=_plain(router.expert_map),
         facts=dict(router.facts),
@@ -184,7 +186,9 @@ def load_router(path: Path, embedder: FindEmbedder) -> tuple[RouterArtifact, str
     about = _facts(folder)
     tensors = read_tensors(path / MODEL)
     features = about.features
-    encoder = Encoder(_idf(features, tensors, path), _embedder(features, embedder, path), features.tools)
+    encoder = Encoder(
+        _idf(features, tensors, path), _embedder(features, embedder, path), features.tools, features.shape
+    )
     head = _head(about, tensors, encoder, path)
     router = RouterArtifact(
         classifier=TrainedClassifier(

@@ -1,6 +1,13 @@
 """What classifiers see of a prompt: hashed n-grams and embeddings."""
 
-from coe_routers.features._encoder import Encoded, Encoder, SparseRow, inverse_document_frequency, weigh
+from coe_routers.features._encoder import (
+    Encoded,
+    Encoder,
+    SparseRow,
+    inverse_document_frequency,
+    shapes,
+    weigh,
+)
 from coe_routers.features._ngrams import BUCKETS, SCHEME, count_ngrams
 from coe_routers.features._reading import Reading, read
 from coe_routers.features._static import StaticEmbedder
@@ -19,6 +26,7 @@ __all__ = [
     "inverse_document_frequency",
     "read",
     "routing_text",
+    "shapes",
     "weigh",
     "windows",
 ]

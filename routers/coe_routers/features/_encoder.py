@@ -11,6 +11,7 @@ import numpy as np
 
 from coe_routers.features._ngrams import BUCKETS, WORD_BUCKETS, count_ngrams
 from coe_routers.features._reading import read
+from coe_routers.features._shape import shape_buckets
 from coe_routers.features._static import StaticEmbedder
 from coe_routers.features._text import routing_text
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from coe.contracts import Embedder, Features
 
+_NONE = np.empty(0, np.uint32)
 _DAMPED = (1 + np.log(np.maximum(np.arange(4096), 1))).astype(np.float32)
 """`1 + ln count`; texts with an n-gram that occurs more often are rare."""
 
@@ -70,11 +72,13 @@ class Encoder:
         idf: inverse document frequency of each bucket, float32[BUCKETS]; None when n-grams are off.
         embedder: gives the dense part; None for n-grams alone.
         tools: whether the offered tools are read too.
+        shape: whether n-grams are joined by how the text is typed (`shape_buckets`).
     """
 
     idf: NDArray[np.float32] | None
     embedder: Embedder | None
     tools: bool = False
+    shape: bool = False
 
     def encode(self, features: Sequence[Features]) -> Encoded:
         """Encode n prompts."""
@@ -82,10 +86,19 @@ class Encoder:
         if self.idf is None:
             return Encoded(None, self.embedder.embed(texts) if self.embedder else None)
         readings = [read(text) for text in texts]
-        lexical = tuple(weigh(*count_ngrams(reading), self.idf) for reading in readings)
+        others = shapes(features, self.shape)
+        lexical = tuple(
+            weigh(*count_ngrams(reading, other), self.idf)
+            for reading, other in zip(readings, others, strict=True)
+        )
         if isinstance(self.embedder, StaticEmbedder):
             return Encoded(lexical, self.embedder.embed_readings(readings))
         return Encoded(lexical, self.embedder.embed(texts) if self.embedder else None)
+
+
+def shapes(features: Sequence[Features], shape: bool) -> list[NDArray[np.uint32]]:
+    """What `count_ngrams` is to count beside the n-grams of each prompt: its shape, or nothing."""
+    return [shape_buckets(each.text) if shape else _NONE for each in features]
 
 
 def weigh(buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np.float32]) -> SparseRow:

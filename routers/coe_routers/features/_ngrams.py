@@ -28,10 +28,17 @@ _PAIR = np.array(0xA0761D6478BD642F, np.uint64)
 _WORD_SHIFT = np.array(64 - 15, np.uint64)
 _BYTE_SHIFT = np.array(32 - 16, np.uint32)
 _BYTE_OFFSET = np.array(WORD_BUCKETS, np.uint32)
+_NONE = np.empty(0, np.uint32)
 
 
-def count_ngrams(reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def count_ngrams(
+    reading: Reading, others: NDArray[np.uint32] = _NONE
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count the hashed n-grams of a text.
+
+    Args:
+        reading: of the text.
+        others: further buckets to count, where the text has any n-gram at all.
 
     Returns:
         buckets: int64[m], sorted, each once, below `BUCKETS`.
@@ -39,15 +46,17 @@ def count_ngrams(reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """
     data, words = reading.folded, reading.words
     grams, pairs = max(len(data) - 3, 0), max(len(words) - 1, 0)
-    hashed = np.empty(grams + len(words) + pairs, np.uint32)
-    if not len(hashed):
+    own = grams + len(words) + pairs
+    if not own:
         return np.empty(0, np.int64), np.empty(0, np.int64)
+    hashed = np.empty(own + len(others), np.uint32)
     _byte_buckets(data, hashed[:grams])
     both = np.empty(len(words) + pairs, np.uint64)
     both[: len(words)] = words
     _hash_pairs(words, both[len(words) :])
     both >>= _WORD_SHIFT
-    hashed[grams:] = both
+    hashed[grams:own] = both
+    hashed[own:] = others
     hashed.sort()
     first = np.empty(len(hashed) + 1, np.bool_)
     first[0] = first[-1] = True

@@ -227,6 +227,7 @@ def _fit(
             embedder=embedder if dense else None,
             ngrams=ngrams,
             tools=tools,
+            shape=True,
             options=FitOptions(method=method, folds=_FOLDS, correct=True, seed=options.seed),
         )
         inside = fitted.held_out.labels >= 0

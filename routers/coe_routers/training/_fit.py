@@ -31,6 +31,7 @@ from coe_routers.features import (
     inverse_document_frequency,
     read,
     routing_text,
+    shapes,
     weigh,
 )
 from coe_routers.training._calibration import calibrate, fit_temperature
@@ -111,6 +112,7 @@ def fit_classifier(
     embedder: Embedder | None,
     ngrams: bool = True,
     tools: bool = False,
+    shape: bool = False,
     groups: Sequence[str] | None = None,
     options: FitOptions = FitOptions(),
 ) -> Fitted:
@@ -122,6 +124,7 @@ def fit_classifier(
         embedder: gives the dense part; None for n-grams alone.
         ngrams: whether hashed n-grams are read.
         tools: whether the offered tools are read.
+        shape: whether n-grams are joined by how prompts are typed.
         groups: rows of one group share a fold; by default rows with the same text do.
         options: how to fit.
 
@@ -134,7 +137,8 @@ def fit_classifier(
     if not ngrams and embedder is None:
         raise ConfigError(f"A `{options.method}` classifier needs an embedder{_OR_NGRAMS[options.method]}.")
     texts = [routing_text(each, tools=tools) for each in features]
-    encoder, encoded = _encode(texts, embedder, ngrams, tools)
+    encoder, encoded = _encode(texts, embedder, tools, shapes(features, shape) if ngrams else None)
+    encoder = replace(encoder, shape=ngrams and shape)
     columns = [*categories, GENERAL] if GENERAL in labels else list(categories)
     targets = np.array([columns.index(label) for label in labels], np.int64)
     fold_of = stratified_folds(labels, groups or texts, options.folds, options.seed)
@@ -198,12 +202,19 @@ def _categories(labels: Sequence[str], folds: int) -> tuple[str, ...]:
 
 
 def _encode(
-    texts: Sequence[str], embedder: Embedder | None, ngrams: bool, tools: bool
+    texts: Sequence[str],
+    embedder: Embedder | None,
+    tools: bool,
+    others: Sequence[NDArray[np.uint32]] | None,
 ) -> tuple[Encoder, Encoded]:
-    """The encoder with its document frequencies, and the texts through it; n-grams are counted once."""
+    """The encoder with its document frequencies, and the texts through it; n-grams are counted once.
+
+    Args:
+        others: what is counted beside the n-grams of each text; None without n-grams.
+    """
     idf, lexical = None, None
-    if ngrams:
-        counted = [count_ngrams(read(text)) for text in texts]
+    if others is not None:
+        counted = [count_ngrams(read(text), other) for text, other in zip(texts, others, strict=True)]
         idf = inverse_document_frequency([buckets for buckets, _ in counted])
         lexical = tuple(weigh(buckets, counts, idf) for buckets, counts in counted)
     return Encoder(idf, embedder, tools), Encoded(lexical, embedder.embed(texts) if embedder else None)

@@ -56,6 +56,20 @@ def test_a_saved_router_classifies_as_before(saved: Path, fitted: Fitted) -> Non
     assert len(revision) == 64
 
 
+def test_a_saved_router_reads_how_prompts_are_typed_as_before(tmp_path: Path) -> None:
+    texts = ("get it", "take it", "find it", "keep it")
+    features = [Features(text=typed) for text in texts for typed in (text, text.upper())]
+    fitted = fit_classifier(
+        features, ["one", "two"] * 4, embedder=None, shape=True, options=FitOptions(folds=2)
+    )
+    router = RouterArtifact(classifier=fitted.classifier, abstention=fitted.abstention, embedder=None)
+    save_router(tmp_path / "router", router)
+    loaded, _ = load_router(tmp_path / "router", static)
+    before, after = (each.classify(features).probabilities for each in (fitted.classifier, loaded.classifier))
+    np.testing.assert_array_equal(before, after)
+    assert after.argmax(axis=1).tolist() == [0, 1] * 4
+
+
 def test_the_same_router_is_saved_as_the_same_bytes(saved: Path, fitted: Fitted, tmp_path: Path) -> None:
     save_router(tmp_path / "again", artifact(fitted))
     for path in saved.iterdir():

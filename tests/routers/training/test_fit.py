@@ -149,6 +149,22 @@ def test_offered_tools_tell_apart_what_the_text_does_not() -> None:
     assert found.argmax(axis=1).tolist() == [0, 1]
 
 
+def test_how_prompts_are_typed_tells_apart_what_their_words_do_not() -> None:
+    texts = [
+        f"{word} it now" for word in ("get", "take", "find", "see", "keep", "send", "try", "use", "read")
+    ]
+    features = [Features(text=typed) for text in texts for typed in (text, text.capitalize())]
+    groups = [str(row) for row in range(len(features))]
+    right: list[float] = []
+    for shape in (False, True):
+        held = fit_classifier(
+            features, ["one", "two"] * len(texts), embedder=None, shape=shape, groups=groups
+        ).held_out
+        right.append(accuracy(held.probabilities, held.labels))
+    assert right[0] <= 0.5
+    assert right[1] == 1.0
+
+
 @pytest.mark.parametrize(
     ("labels", "changes", "why"),
     [
