@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,6 +13,7 @@ from pydantic import BaseModel, Field, PositiveFloat, SecretStr
 
 from coe.contracts import Build, Capability, Card, Context, Reply
 from coe.errors import (
+    ConfigError,
     ExpertError,
     ExpertOverloaded,
     ExpertProtocolError,
@@ -48,6 +51,9 @@ class OpenAISettings(BaseModel):
     model: str = Field(description="Name of the model on that server.")
     api_key: SecretStr | None = Field(default=None, description="Sent as a bearer token; use ${NAME}.")
     headers: dict[str, str] = Field(default={}, description="Further headers for every request.")
+    ca_file: Path | None = Field(
+        default=None, description="PEM file of who may vouch for an https server, instead of the system's."
+    )
     connect_timeout_s: PositiveFloat = Field(default=5, description="For a new connection.")
     first_byte_timeout_s: PositiveFloat = Field(default=300, description="Until the answer begins.")
     idle_timeout_s: PositiveFloat = Field(default=120, description="Longest silence within an answer.")
@@ -59,7 +65,15 @@ class OpenAISettings(BaseModel):
 
 def create_openai(name: str, settings: OpenAISettings, build: Build) -> OpenAIExpert:
     """The plugin's factory."""
-    return OpenAIExpert(build.card(Card(name=name, capabilities=_CAPABILITIES)), settings)
+    tls = None
+    if settings.ca_file is not None:
+        path = build.base_dir / settings.ca_file.expanduser()
+        try:
+            tls = ssl.create_default_context(cafile=path)
+        except OSError as error:  # of which SSLError is one
+            why = error.strerror or "it holds no certificate"
+            raise ConfigError(f"experts.{name}.ca_file: {path} cannot be used: {why}.") from error
+    return OpenAIExpert(build.card(Card(name=name, capabilities=_CAPABILITIES)), settings, tls)
 
 
 _CAPABILITIES: frozenset[Capability] = frozenset({"chat", "stream", "tools", "json_schema"})
@@ -103,8 +117,9 @@ _error_body = msgspec.json.Decoder(_ErrorBody)
 class OpenAIExpert:
     """One model of an OpenAI-compatible server."""
 
-    def __init__(self, card: Card, settings: OpenAISettings) -> None:
+    def __init__(self, card: Card, settings: OpenAISettings, tls: ssl.SSLContext | None = None) -> None:
         self._card = card
+        self._tls = tls
         self._settings = settings
         self._model = settings.model
         self._left_out = () if settings.stream_options else ("stream_options",)
@@ -118,7 +133,7 @@ class OpenAIExpert:
         self._headers = headers
         self._status: StatusClient | None = None
         self._client = HttpClient(
-            settings.base_url, headers=headers, connect_timeout_s=settings.connect_timeout_s
+            settings.base_url, headers=headers, connect_timeout_s=settings.connect_timeout_s, tls=tls
         )
 
     @property
@@ -198,7 +213,7 @@ class OpenAIExpert:
     async def probe(self, path: str, timeout_s: float) -> None:
         """GET the path. Well is who answers anything below 500: a 404 or 401 is an answer too."""
         if self._status is None:
-            self._status = StatusClient(self._settings.base_url, self._headers)
+            self._status = StatusClient(self._settings.base_url, self._headers, self._tls)
         try:
             async with asyncio.timeout(timeout_s):
                 status = await self._status.status(path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -26,7 +28,8 @@ def certificate(folder: Path, name: str) -> TlsConfig:
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     told = ["-subj", f"/CN={name}", "-days", "1", "-out", str(cert), "-keyout", str(key)]
-    subprocess.run([*new, *told], check=True, capture_output=True)
+    here = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*new, *told, *here], check=True, capture_output=True)
     return TlsConfig(cert=cert, key=key)
 
 
@@ -67,3 +70,31 @@ def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     with pytest.raises(ConfigError, match="are no certificate and its key"):
         tls_context(TlsConfig(cert=tmp_path / "empty", key=second.key), tmp_path)
+
+
+@needs_openssl
+def test_an_https_server_is_asked_when_somebody_trusted_vouches_for_it(start: Start, tmp_path: Path) -> None:
+    own, other = certificate(tmp_path, "own"), certificate(tmp_path, "other")
+    upstream = start(text(own))
+    expert = f"kind: openai, base_url: '{upstream.url}/v1', model: a"
+    probe = "probe: {interval_s: 0.05, path: /health/live}"
+    gateway = start(
+        f"experts: {{a: {{{expert}, ca_file: '{own.cert}', {probe}}}}}\nrouters: {{auto: {{kind: first}}}}\n"
+    )
+    for _ in range(3):
+        assert gateway.chat("hello").json()["choices"][0]["message"]["content"] == "hello"
+    assert "[DONE]" in gateway.chat("hello", stream=True).text
+    until(lambda: gateway.client.get("/health/ready").json()["experts"]["a"]["probe"] == "ok")
+    for trusted in ("", f", ca_file: '{other.cert}'"):
+        stranger = start(f"experts: {{a: {{{expert}{trusted}}}}}\nrouters: {{auto: {{kind: first}}}}\n")
+        refused = stranger.chat("hello")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "expert_unavailable")
+    with pytest.raises(ConfigError, match=r"experts\.a\.ca_file: .*own\.key cannot be used"):
+        start(f"experts: {{a: {{{expert}, ca_file: '{own.key}'}}}}\nrouters: {{auto: {{kind: first}}}}\n")
+
+
+def until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -95,6 +95,7 @@ class HttpClient:
         base_url: http:// or https:// URL; its path is a prefix of every request's path.
         headers: sent with every request.
         connect_timeout_s: for a new connection, TLS included.
+        tls: whom an https server must be vouched for by; those that the system trusts by default.
         max_idle: idle connections kept.
     """
 
@@ -104,6 +105,7 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         connect_timeout_s: float = 5.0,
+        tls: ssl.SSLContext | None = None,
         max_idle: int = 256,
     ) -> None:
         url = urlsplit(base_url)
@@ -111,7 +113,7 @@ class HttpClient:
             raise ConfigError(f"`{base_url}` is not an http:// or https:// URL.")
         self._host = url.hostname
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._tls = (tls or ssl.create_default_context()) if url.scheme == "https" else None
         self._prefix = url.path.rstrip("/")
         self._fixed = _header_block({"Host": url.netloc.rpartition("@")[2], **(headers or {})})
         self._connect_timeout_s = connect_timeout_s

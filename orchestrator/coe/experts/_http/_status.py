@@ -16,13 +16,14 @@ class StatusClient:
     Args:
         base_url: http:// or https:// URL.
         headers: sent with every request.
+        tls: as of `HttpClient`.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, base_url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         url = urlsplit(base_url)
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = ssl.create_default_context() if url.scheme == "https" else None
+        self._tls = (tls or ssl.create_default_context()) if url.scheme == "https" else None
         self._prefix = url.path.rstrip("/")
         fixed = {"Host": url.netloc.rpartition("@")[2], **headers, "Connection": "close"}
         self._fixed = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
