@@ -89,6 +89,7 @@ def test_the_budget_is_hard_and_a_larger_one_goes_on(
     path, judge = tmp_path / "calls.jsonl", Honest()
     first = judged(questions, judge, path, budget)
     assert (len(judge.asked), first.calls, first.complete) == (budget, budget, False)
+    assert len(first.rows) >= (budget - 4) // 2  # four pairs at once may be cut in half
     second = judged(questions, judge, path, 12)
     assert (len(judge.asked), second.complete, len(second.rows)) == (12, True, 6)
 

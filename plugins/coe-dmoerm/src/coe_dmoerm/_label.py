@@ -214,27 +214,28 @@ async def label(
         respect = capabilities[capability]
         content = _ASK.format(prompt=question.prompt, first=first, second=second, respect=respect)
         key = hashlib.sha256(content.encode()).hexdigest()[:32]
-        async with gate:
-            if key in verdicts.known:
-                return verdicts.known[key]
-            if verdicts.left <= 0:
-                return None
-            verdicts.spend(key)
-            said = await _said(
-                judge,
-                content,
-                Context(tenant=_TENANT, request_id=key, deadline=clock() + timeout_s, clock=clock),
-            )
-            verdicts.keep(key, said, {"capability": capability, "swapped": swapped})
-            say(verdicts.spent)
-            return said
+        if key in verdicts.known:
+            return verdicts.known[key]
+        if verdicts.left <= 0:
+            return None
+        verdicts.spend(key)
+        said = await _said(
+            judge,
+            content,
+            Context(tenant=_TENANT, request_id=key, deadline=clock() + timeout_s, clock=clock),
+        )
+        verdicts.keep(key, said, {"capability": capability, "swapped": swapped})
+        say(verdicts.spent)
+        return said
 
     async def judged(question: Question, capability: str) -> Outcome | None:
-        straight = await ask(question, capability, swapped=False)
-        if straight is None:
-            return None
-        swapped = await ask(question, capability, swapped=True)
-        return None if swapped is None else agreed(straight, swapped)
+        # Both orders of a pair before the next pair: half a pair is worth nothing when the budget ends.
+        async with gate:
+            straight = await ask(question, capability, swapped=False)
+            if straight is None:
+                return None
+            swapped = await ask(question, capability, swapped=True)
+            return None if swapped is None else agreed(straight, swapped)
 
     wanted = [(question, capability) for capability in capabilities for question in questions]
     try:
