@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from coe.errors import DataError
 from coe_vllm.commands.adapters import app
-from coe_vllm.merging import Delta, Lora, merge, read_lora, write_lora
+from coe_vllm.merging import Delta, Lora, merge, read_lora, router_weights, write_lora
 
 STEM = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -163,3 +163,43 @@ def test_adapters_of_a_folder_become_experts_or_say_why_not(tmp_path: Path) -> N
     assert "holds no LoRA matrices" in done.stdout
     strict = CliRunner().invoke(app, ["find", str(tmp_path), "--base", "base", "--max-rank", "1"])
     assert "its rank is 2, the server takes up to 1" in strict.stdout
+
+
+def decided(category: str, expert: str, **probabilities: float) -> dict[str, object]:
+    likely = [{"category": name, "probability": value} for name, value in probabilities.items()]
+    return {"category": category, "chosen": expert, "categories": likely}
+
+
+def test_router_weights_are_mean_probabilities_of_the_categories_that_an_expert_has() -> None:
+    rows = [
+        decided("law", "a", law=0.9, code=0.1),
+        decided("law", "a", law=0.7, code=0.2, talk=0.1),
+        decided("code", "b", code=0.6, law=0.4),
+        decided("talk", "other", talk=1.0),
+    ]
+    weights = router_weights(["a", "b"], rows)
+    assert weights == pytest.approx({"a": (0.9 + 0.7 + 0.4) / 4, "b": (0.1 + 0.2 + 0.6) / 4})
+    with pytest.raises(DataError, match="say nothing of `c`"):
+        router_weights(["a", "c"], rows)
+    with pytest.raises(DataError, match="without category"):
+        router_weights(["a"], [{"chosen": "a"}])
+
+
+def test_the_command_merges_by_what_the_router_said(tmp_path: Path) -> None:
+    paths = [str(save(tmp_path / name, seed)) for name, seed in (("a", 1), ("b", 2))]
+    decisions = tmp_path / "decisions.json"
+    rows = [decided("law", "a", law=0.8, code=0.2), decided("code", "b", code=1.0)]
+    decisions.write_text("\n".join(json.dumps(row, indent=1) for row in rows))
+    out = str(tmp_path / "out")
+    options = ["--router", str(decisions), "--method", "parameters", "--json"]
+    done = CliRunner().invoke(app, ["merge", out, *paths, *options])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["weights"] == pytest.approx({"a": 0.4, "b": 0.6})
+    both = CliRunner().invoke(app, ["merge", out + "2", *paths, *options, "--weight", "a=1"])
+    assert "Give one of --weight, --usage and --router" in str(both.exception)
+    half = CliRunner().invoke(app, ["merge", out + "2", *paths, "--prompts", str(decisions)])
+    assert "takes both --prompts and --model" in str(half.exception)
+    wrong = CliRunner().invoke(
+        app, ["merge", out + "2", *paths, "--prompts", str(decisions), "--model", str(tmp_path)]
+    )
+    assert "object 1: expected `prompt`" in str(wrong.exception)

@@ -245,3 +245,21 @@ routers:
     there = host("http://127.0.0.1:9", "key")
     away = Builder(config, registry, stand_in=lambda expert: hosted(expert, there))
     assert away.expert("law").card.kind == "adapter"
+
+
+def test_a_shared_memory_is_no_expert_that_can_be_started_or_chosen(tmp_path: Path) -> None:
+    from coe.config import loads
+    from coe.pool import Builder
+    from coe.registry import FIRST_PARTY, Registry
+
+    text = """
+experts:
+  ram: {kind: vllm-memory, routable: false, gpu_gb: 2}
+  chat: {kind: vllm, model: some/model, memory: ram, memory_gb: 1, launch: {}}
+routers:
+  auto: {kind: two-step}
+"""
+    pool = Builder(loads(text, {}), Registry(allow=FIRST_PARTY)).pool(lambda: 0.0)
+    assert pool.member("ram").startable is None
+    assert pool.member("ram").loaded is None
+    assert {name: state.awake for name, state in pool.view().experts.items()} == {"chat": False}

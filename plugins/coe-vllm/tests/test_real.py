@@ -22,7 +22,7 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed: run `make test-vllm`")
 
-from coe.testing import chat, collect, context
+from coe.testing import context
 from coe.testing.conformance import RewardConformance
 from coe.wire import EmbeddingBody, EmbeddingRequest
 from coe_vllm._presets import PRESETS
@@ -36,6 +36,7 @@ from .test_server import alive
 
 pytestmark = pytest.mark.heavy
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "vllm_pool"
 START_S = 500
 """A busy machine needs minutes for what takes an idle one thirty seconds."""
 WRITING = "Write a short poem about the sea and the wind."
@@ -70,18 +71,15 @@ server: {{port: 0, request_timeout_s: 300}}
 
 
 class Gateway:
-    """`coe serve` with one vLLM server below it."""
+    """`coe serve` with the configuration in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        values = {"base": models.smollm2(), "pirate": models.pirate(), "terse": models.terse()}
-        (folder / "coe.yaml").write_text(CONFIG.format(**values))
-        parts = {"pirate": read_lora(values["pirate"]), "terse": read_lora(values["terse"])}
-        write_lora(folder / "merged", merge(parts, {"pirate": 0.9, "terse": 0.1}, rank=8).lora)
         self.folder = folder
         self.log = ""
         self.process = subprocess.Popen(
             [Path(sys.executable).with_name("coe"), "serve", "--verbose"],
             cwd=folder,
+            env={**os.environ, "COE_EXAMPLE_MODELS": str(models.CACHE)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -106,10 +104,16 @@ class Gateway:
             time.sleep(0.1)
         raise AssertionError(f"no {pattern!r} after {timeout_s} s:\n{self.log}")
 
+    def stop(self) -> None:
+        """End it, and all that it launched."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        self.reader.join(10)
+
     def ask(self, prompt: str, model: str = "auto", **fields: Any) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
         body |= {"max_tokens": 20, "temperature": 0, **fields}
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=300)
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=600)
 
     def text(self, prompt: str, model: str = "auto", **fields: Any) -> str:
         answer = self.ask(prompt, model, **fields)
@@ -119,14 +123,17 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    serving = Gateway(tmp_path_factory.mktemp("gateway"))
+    folder = tmp_path_factory.mktemp("gateway")
+    values = {"base": models.smollm2(), "pirate": models.pirate(), "terse": models.terse()}
+    (folder / "coe.yaml").write_text(CONFIG.format(**values))
+    parts = {"pirate": read_lora(values["pirate"]), "terse": read_lora(values["terse"])}
+    write_lora(folder / "merged", merge(parts, {"pirate": 0.9, "terse": 0.1}, rank=8).lora)
+    serving = Gateway(folder)
     try:
         serving.wait_for("vllm ready: expert=base", START_S)
         yield serving
     finally:
-        serving.process.send_signal(signal.SIGTERM)
-        serving.process.wait(60)
-        serving.reader.join(10)
+        serving.stop()
 
 
 def test_the_start_is_visible_and_the_card_is_the_servers(gateway: Gateway) -> None:
@@ -246,21 +253,33 @@ def launch(tmp_path: Path, model: Path, **args: Any) -> dict[str, Any]:
     }
 
 
-def test_a_mixture_of_experts_says_which_implementation_serves_it(tmp_path: Path) -> None:
-    async def check() -> None:
-        expert = make_expert("vllm", "moe", launch(tmp_path, models.moe(), load_format="dummy"))
-        try:
-            assert expert.card.active_params_b < expert.card.params_b
-            async with asyncio.timeout(START_S):
-                await expert.start()
-            reply = await expert.complete(chat("hello", max_tokens=4), context(timeout_s=120))
-            assert (await collect(reply)).objects[0]["usage"]["completion_tokens"] > 0
-        finally:
-            await expert.aclose()
-
-    asyncio.run(check())
-    log = (tmp_path / "vllm.log").read_text()
-    assert re.search(r"Using CPU.* MoE backend", log), log
+def test_two_servers_share_a_memory_and_a_mixture_names_its_implementation(tmp_path: Path) -> None:
+    """The example as written, but for its port, and for a log file that shows what vLLM says."""
+    config = (EXAMPLES / "two_servers.yaml").read_text()
+    config = config.replace("request_timeout_s: 600", "request_timeout_s: 600\n  port: 0")
+    logged = config.replace("load_format: dummy}", "load_format: dummy}\n      log_file: moe.log")
+    assert logged != config
+    (tmp_path / "coe.yaml").write_text(logged)
+    serving = Gateway(tmp_path)
+    try:
+        serving.wait_for("vllm ready: expert=chat", START_S)  # as many as fit are started with the gateway
+        code = serving.ask(CODING, max_tokens=4)
+        assert code.status_code == 200, code.text
+        assert code.headers["x-coe-expert"] == "mixture"
+        assert re.search(r"step=stop expert=chat.*step=start expert=mixture", serving.log, re.DOTALL), (
+            serving.log
+        )
+        pids = re.findall(r"vllm launched: expert=chat pid=(\d+)", serving.log)
+        assert not any(alive(int(pid)) for pid in pids), "one after the other, never both"
+        facts = httpx.get(f"{serving.url}/v1/models", timeout=20).json()["data"]
+        awake = {row["id"]: row["coe"]["awake"] for row in facts if row["id"] in ("chat", "mixture")}
+        assert awake == {"chat": False, "mixture": True}
+        sizes = next(row["coe"] for row in facts if row["id"] == "mixture")
+        assert sizes["active_params_b"] < sizes["params_b"]
+    finally:
+        serving.stop()
+    said = (tmp_path / "moe.log").read_text()
+    assert re.search(r"Using CPU.* MoE backend", said), said
 
 
 def test_a_reward_model_scores_alone_as_in_company(tmp_path: Path) -> None:

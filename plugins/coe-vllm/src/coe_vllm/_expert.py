@@ -107,7 +107,7 @@ class VllmExpert:
     @property
     def awake(self) -> bool:
         """Whether the server answers at once."""
-        resident = self._memory is None or self._memory.awake(self._card.name)
+        resident = self._memory is None or self._memory.resident(self._card.name)
         return self._seen and resident and self._backend.status.state == "ready"
 
     async def start(self) -> None:
@@ -122,7 +122,7 @@ class VllmExpert:
         if isinstance(self._backend, Attached):
             await self._backend.start()
             self._memory.found(self._card.name, asleep=bool(await self._sleeping()))
-        await self._memory.start(self._card.name)
+        await self._memory.invite(self._card.name)
 
     async def complete(self, request: ChatRequest, context: Context) -> Reply:
         """Answer. Raises `ExpertError`s."""
@@ -247,7 +247,7 @@ class VllmExpert:
             if self._backend.status.state != "ready":
                 self._seen, self.load = False, 0
                 continue
-            if self._memory is not None and not self._memory.awake(self._card.name):
+            if self._memory is not None and not self._memory.resident(self._card.name):
                 continue
             try:
                 gauges = await self._backend.api.gauges()

@@ -69,11 +69,12 @@ class SharedMemory:
         if self._sleepers.get(name) is sleeper:
             self._residency.note(name, tier="disk")
 
-    def awake(self, name: str) -> bool:
+    # Not `awake` and `start`: with both it would look like an expert that can be started (`Startable`).
+    def resident(self, name: str) -> bool:
         """Whether the server is in the accelerator's memory."""
         return self._residency.models[name].tier == "gpu"
 
-    async def start(self, name: str) -> None:
+    async def invite(self, name: str) -> None:
         """Wake a server if it fits beside those that are awake. Raises `ExpertUnavailable` if it does not."""
         if not self._residency.fits(name):
             raise ExpertUnavailable(f"`{name}` sleeps until it is asked: the memory is taken.", expert=name)

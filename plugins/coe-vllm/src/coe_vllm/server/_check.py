@@ -64,6 +64,8 @@ class Check:
             await asyncio.wait([self._asking])
 
     async def _ask(self) -> str | None:
+        if cached(self._python, self._env, self._cache) is None:
+            _log.info("vllm starting: expert=%s phase=asking_for_its_arguments", self._name)
         try:
             return self._judged(await ask(self._python, self._env, self._cache))
         except Unknown as error:
