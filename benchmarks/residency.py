@@ -4,7 +4,9 @@
 
 20 experts, 4 places of equal size, one request at a time. Traces: Zipf(1), independent; bursty, in which each
 of a few users stays with an expert for a while, as conversations do; and, with --journal, the experts and
-times of a journal exported by `coe journal tail --json`. Times are simulated.
+times of a journal exported by `coe journal tail --json`. Then the same with all requests there at once, so
+that the planner always sees as many as its window holds; and what grouping alone saves, with one place. Times
+are simulated.
 """
 
 from __future__ import annotations
@@ -60,16 +62,16 @@ def journal(path: Path) -> list[Call]:
     )
 
 
-def report(title: str, trace: Sequence[Call]) -> None:
+def report(title: str, trace: Sequence[Call], slots: int = SLOTS) -> None:
     """One table."""
-    print(f"\n{title}: {len(trace)} requests, {len({call.expert for call in trace})} experts, {SLOTS} places")
+    print(f"\n{title}: {len(trace)} requests, {len({call.expert for call in trace})} experts, {slots} places")
     head = ("policy", "hit rate", "switches/1000", "wait p50 s", "p95 s", "max s", "overtaken", "worst/mean")
     print("".join(f"{name:>15}" for name in head))
     for policy in POLICIES:
         done = simulate(
             trace,
             policy,
-            slots=SLOTS,
+            slots=slots,
             service_s=SERVICE_S,
             switch_s=SWITCH_S,
             window=WINDOW,
@@ -95,6 +97,9 @@ def main() -> None:
     print(f"service {SERVICE_S} s, switch {SWITCH_S} s, {options.rate} requests/s, window {WINDOW}")
     report("Zipf(1)", zipf(options.requests, 0, options.rate))
     report("bursty", bursty(options.requests, 0, options.rate))
+    at_once = [Call(0.0, call.expert) for call in zipf(options.requests, 0, options.rate)]
+    report("Zipf(1), all there at once", at_once)
+    report("the same", at_once, slots=1)
     if options.journal:
         report(f"journal {options.journal.name}", journal(options.journal))
 
