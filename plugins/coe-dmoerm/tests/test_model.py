@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reward_data import pairs, ratings, write
 
@@ -125,6 +125,7 @@ def test_a_changed_or_foreign_folder_is_refused(model_dir: Path, tmp_path: Path)
 
 
 @given(st.lists(st.integers(-40, 40), min_size=4, max_size=12), st.integers(-1000, 1000))
+@settings(max_examples=20, deadline=None)
 def test_adding_a_constant_changes_no_ranking(eighths: list[int], constant: int) -> None:
     items = tuple(Item(str(row), "t", "p", "", "x " * row, {}) for row in range(len(eighths)))
     data = Data(items, tuple(Pair(row, row + 1) for row in range(len(eighths) - 1)))

@@ -99,7 +99,7 @@ def test_when_all_fail_the_last_error_is_told() -> None:
 
 
 @given(st.permutations(["fine", "best", "poor", "other"]), st.integers(-1000, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_a_constant_added_to_all_rewards_changes_no_choice(texts: list[str], constant: int) -> None:
     for kind, keys in (("best_of_n", {}), ("ensemble", {"by_reward": 1.0})):
         experts = [Talker(name, text) for name, text in zip("abcd", texts, strict=True)]
@@ -120,7 +120,7 @@ def test_a_constant_added_to_all_rewards_changes_no_choice(texts: list[str], con
     longest=st.integers(300, 800),
     delays=st.lists(st.sampled_from([0.0, 0.001]), min_size=1, max_size=3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_caps_are_never_exceeded(
     kind: str,
     calls: int,
