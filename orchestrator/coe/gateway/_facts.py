@@ -126,9 +126,10 @@ def _spliced(completion: bytes, model: bytes, facts: bytes) -> bytes:
     # Without brackets and escapes before it, it is a member of the object itself, and no part of a string.
     if at < 0 or before.count(b"{") != 1 or b"[" in before or b"\\" in before or completion[-1:] != b"}":
         return b""
-    start = completion.find(b'"', at + len(_MODEL), at + len(_MODEL) + 2) + 1
-    end = completion.find(b'"', start)
-    if not start or end < 0 or b"\\" in completion[start:end]:
+    start = at + len(_MODEL)
+    start += completion.startswith(b" ", start)
+    end = completion.find(b'"', start + 1)
+    if not completion.startswith(b'"', start) or b"\\" in completion[start:end]:
         return b""
     return b'%b"model":%b%b,"coe":%b}' % (before, model, completion[end + 1 : -1], facts)
 

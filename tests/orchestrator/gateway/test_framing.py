@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coe.errors import InvalidRequest, RequestTooLarge
@@ -103,6 +103,8 @@ members = st.dictionaries(
 
 
 @given(members, st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :  ")]), st.booleans())
+@example(completion={"model": 0, "": None}, separators=(",", ":"), ascii_only=True)
+@example(completion={"model": "", "": None}, separators=(",", ":"), ascii_only=True)
 def test_a_completion_is_annotated_the_same_whether_it_was_checked_or_not(
     completion: dict[str, Any], separators: tuple[str, str], ascii_only: bool
 ) -> None:
