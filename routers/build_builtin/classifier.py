@@ -95,7 +95,7 @@ def fit(examples: Sequence[Example], seed: int) -> Fitted:
         [each.category for each in examples],
         embedder=StaticEmbedder.load(),
         groups=[each.group or each.text for each in examples],
-        options=FitOptions(seed=seed),
+        options=FitOptions(limits="uncertainty", seed=seed),
     )
 
 

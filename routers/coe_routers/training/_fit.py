@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from coe_routers.features import (
     shapes,
     weigh,
 )
-from coe_routers.training._calibration import calibrate, fit_temperature
+from coe_routers.training._calibration import calibrate, fit_temperature, uncertainty_limit
 from coe_routers.training._correction import MOST_COLUMNS, Correction, fit_correction
 from coe_routers.training._folds import stratified_folds
 from coe_routers.training._regions import regions
@@ -61,6 +61,8 @@ class FitOptions:
         folds: out-of-fold predictions are made in this many parts.
         keep: share of in-scope prompts that are not sent to `general`.
         coverage: share of in-scope prompts whose prediction set holds their category.
+        limits: what sends a prompt to `general`: `all` three limits, or `uncertainty` alone, for decisions
+            that measure no distance.
         correct: teach the head which categories it confuses, from its out-of-fold predictions. Not for
             `knn`, which has no weights to change.
         seed: of the folds and the solver.
@@ -73,6 +75,7 @@ class FitOptions:
     folds: int = 3
     keep: float = 0.95
     coverage: float = 0.9
+    limits: Literal["all", "uncertainty"] = "all"
     correct: bool = False
     seed: int = 0
 
@@ -157,18 +160,21 @@ def fit_classifier(
     found = classification(logits, len(categories), temperature, evidence(encoded))
     inside = targets < len(categories)
     known = None
-    if encoded.dense is not None:
+    if encoded.dense is not None and options.limits == "all":
         # Regions of one half of the folds; the other half tells how far prompts are that did not make them.
         first = fold_of % 2 == 0
         known = regions(encoded.dense[inside & first], options.seed)
         found = replace(found, distance=distances(encoded.dense, known))
-    abstention = calibrate(
-        _rows(found, inside),
-        targets[inside],
-        keep=options.keep,
-        coverage=options.coverage,
-        apart=fold_of[inside] % 2 == 1,
-    )
+    if options.limits == "all":
+        abstention = calibrate(
+            _rows(found, inside),
+            targets[inside],
+            keep=options.keep,
+            coverage=options.coverage,
+            apart=fold_of[inside] % 2 == 1,
+        )
+    else:
+        abstention = Abstention(uncertainty_limit=uncertainty_limit(found.uncertainty[inside], options.keep))
     head = fit(np.arange(len(labels)), correction)
     return Fitted(
         TrainedClassifier(encoder, head, categories, temperature, known),

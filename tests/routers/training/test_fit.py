@@ -3,6 +3,7 @@ import pytest
 
 from coe.contracts import Features, ToolFact
 from coe.errors import ConfigError
+from coe_routers.classifiers import Abstention
 from coe_routers.features import StaticEmbedder
 from coe_routers.training import FitOptions, Fitted, accuracy, auroc, fit_classifier
 
@@ -98,6 +99,15 @@ def test_held_out_predictions_cover_every_row_and_set_the_limit(fitted: Fitted) 
     # At least 95%; all of them where the classifier is so sure that no limit is worth setting.
     assert (~held_out.general[inside]).mean() >= 0.94
     assert held_out.general[~inside].mean() > 0.9
+
+
+def test_uncertainty_alone_may_be_the_rule(embedder: StaticEmbedder) -> None:
+    features, labels = world(12, seed=0)
+    fitted = fit_classifier(features, labels, embedder=embedder, options=FitOptions(limits="uncertainty"))
+    assert fitted.classifier.classify(features).distance is None
+    assert fitted.abstention == Abstention(uncertainty_limit=fitted.abstention.uncertainty_limit)
+    kept = fitted.held_out.uncertainty <= fitted.abstention.uncertainty_limit
+    assert kept[fitted.held_out.labels >= 0].mean() >= 0.94  # the quantile of 36 rows
 
 
 @pytest.mark.parametrize(
