@@ -5,24 +5,26 @@
 Trains as `coe train` does and solves as `coe optimize` does.
 Reads the folder named by COE_DATA (default: ../shared/data beside the repository). The split is a hash of the
 prompt with a salt of our own, so a question never sits on both sides. `true` uses the recorded category in
-place of the classifier: what routing could gain with a perfect one.
+place of the classifier: what routing could gain with a perfect one. `tfidf` is the baseline of
+benchmarks/tfidf_two_step.py on the same prompts.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from recorded import data_folder
+from tfidf_two_step import categories, category_map
 
 from coe.contracts import Card
 from coe_routers.artifact import load_router
+from coe_routers.features import routing_text
 from coe_routers.mapping import Budget, Evidence, choose_map, evidence
 from coe_routers.offline import TrainOptions, find_embedder, read_state, train
 from coe_routers.outcomes import Outcomes, read_cards, read_outcomes
@@ -51,13 +53,6 @@ CASES = (
     Case("zeroeval", "zeroeval", cost="chars"),
     Case("routellm", "routellm"),
 )
-
-
-def data() -> Path:
-    folder = Path(os.environ.get("COE_DATA", Path(__file__).parents[1].parent / "shared" / "data"))
-    if not folder.is_dir():
-        sys.exit(f"No recorded outcomes at {folder}: set COE_DATA.")
-    return folder
 
 
 def split(outcomes: Outcomes, salt: str) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +84,7 @@ def costs(case: Case, found: Evidence, outcomes: Outcomes) -> np.ndarray:
 
 def measure(cases: Sequence[Case], salt: str, verbose: bool) -> dict[tuple[str, str], tuple[float, ...]]:
     """Rows by case and by how categories are known, for cases that share a folder and a pool."""
-    folder = data() / cases[0].folder
+    folder = data_folder() / cases[0].folder
     cards = dict(read_cards(folder / "models.json"))
     outcomes = pool(cases[0], read_outcomes([folder / "outcomes.jsonl.gz"]), cards)
     train_rows, test_rows = split(outcomes, salt)
@@ -115,12 +110,22 @@ def measure(cases: Sequence[Case], salt: str, verbose: bool) -> dict[tuple[str, 
     )
     single = routed.instance(Budget()).single
     assert single is not None
+    guessed = categories(_texts(left), true.label, _texts(right))
     rows: dict[tuple[str, str], tuple[float, ...]] = {}
     at = np.arange(len(unseen))
     for case in cases:
-        for how, seen, met in (("true", true, unseen), ("router", routed, told)):
-            choice = choose_map(seen, Budget(active_params_b=case.most_on_average_b), seed=0)
-            chosen = choice.rule.choose(met.probabilities, met.uncertain)
+        ways = {"true": (true, unseen), "router": (routed, told), "tfidf": (true, unseen)}
+        for how, (seen, met) in ways.items():
+            if how == "tfidf":
+                mapped = category_map(
+                    true.label, true.scores, len(names), true.active_params_b, case.most_on_average_b
+                )
+                chosen, kind, right_share = mapped[guessed], "map", float((guessed == met.label).mean())
+            else:
+                choice = choose_map(seen, Budget(active_params_b=case.most_on_average_b), seed=0)
+                chosen = choice.rule.choose(met.probabilities, met.uncertain)
+                kind = f"{choice.kind} {choice.caution:g}"
+                right_share = float((said.probabilities.argmax(axis=1) == met.label).mean())
             got, alone = met.scores[at, chosen], met.scores[:, single]
             gap, ci = paired_bootstrap(got, alone, seed=0)
             paid = costs(case, met, right)
@@ -131,14 +136,15 @@ def measure(cases: Sequence[Case], salt: str, verbose: bool) -> dict[tuple[str, 
                 float(np.nanmean(paid[:, single])) if np.isfinite(paid[:, single]).any() else float("nan"),
                 100 * gap,
                 100 * (ci[1] - ci[0]) / 2,
-                float((said.probabilities.argmax(axis=1) == met.label).mean()),
+                right_share,
             )
             if verbose:
-                print(
-                    f"  {salt}{case.name} {how}: {choice.kind} {choice.caution:g}, {100 * gap:+.2f}",
-                    flush=True,
-                )
+                print(f"  {salt}{case.name} {how}: {kind}, {100 * gap:+.2f}", flush=True)
     return rows
+
+
+def _texts(outcomes: Outcomes) -> list[str]:
+    return [routing_text(features, tools=True) for features in outcomes.features()]
 
 
 def main() -> None:
