@@ -44,8 +44,9 @@ def category_map(
         cost: float64[m], what an expert costs.
         limit: the most that may be paid on average over the training prompts.
     """
-    mean = np.stack([np.nanmean(scores[label == category], axis=0) for category in range(count)])
-    mean = np.where(np.isnan(mean), -np.inf, mean)
+    of = np.eye(count)[label].T
+    tried = of @ np.isfinite(scores)
+    mean = np.where(tried > 0, (of @ np.nan_to_num(scores)) / np.maximum(tried, 1), -np.inf)
     share = np.bincount(label, minlength=count) / len(label)
     if limit is None:
         return mean.argmax(axis=1)
