@@ -13,6 +13,7 @@ from coe.engine import Routed, Served, coe_object, confidence
 _members = msgspec.json.Decoder(dict[str, Raw])
 _MAX_TOLD = 1024
 _MODEL = b'"model":'
+_COE = b'"coe":'
 _MAX_BEFORE_MODEL = 256
 """Servers name the model among the first members."""
 
@@ -125,6 +126,8 @@ def _spliced(completion: bytes, model: bytes, facts: bytes) -> bytes:
     before = completion[:at]
     # Without brackets and escapes before it, it is a member of the object itself, and no part of a string.
     if at < 0 or before.count(b"{") != 1 or b"[" in before or b"\\" in before or completion[-1:] != b"}":
+        return b""
+    if _COE in completion:  # An expert that is coe itself has said so already.
         return b""
     start = at + len(_MODEL)
     start += completion.startswith(b" ", start)
