@@ -112,7 +112,9 @@ def asked(cache: Path, python: str = sys.executable) -> Known:
 
 
 @pytest.mark.slow
-def test_the_parser_is_asked_once_until_the_installation_changes(tmp_path: Path) -> None:
+def test_the_parser_is_asked_once_until_the_installation_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env = {"PYTHONPATH": str(FAKE)}
     assert cached(sys.executable, env, tmp_path) is None
     known = asked(tmp_path)
@@ -123,6 +125,9 @@ def test_the_parser_is_asked_once_until_the_installation_changes(tmp_path: Path)
     assert known.options["moe_backend"].choices == ["auto", "triton", "deep_gemm"]
     assert cached(sys.executable, env, tmp_path) == known
     assert cached(sys.executable, {"PYTHONPATH": "elsewhere"}, tmp_path) is None
+    assert cached(sys.executable, {}, tmp_path) is None
+    monkeypatch.setenv("PYTHONPATH", str(FAKE))
+    assert cached(sys.executable, {}, tmp_path) == known
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes().replace(str(known.origin_ns).encode(), b"1"))
     assert cached(sys.executable, env, tmp_path) is None
@@ -135,7 +140,7 @@ def test_why_it_cannot_be_asked_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unknown, match="none/python: No such file"):
         asked(tmp_path, str(tmp_path / "none" / "python"))
     with pytest.raises(Unknown, match="No module named 'vllm'"):
-        asyncio.run(ask(sys.executable, {"PYTHONPATH": ""}, tmp_path))
+        asyncio.run(ask(os.path.realpath(sys.executable), {"PYTHONPATH": ""}, tmp_path))
     assert not list(tmp_path.iterdir())
 
 

@@ -148,7 +148,8 @@ def cached(python: str, env: Mapping[str, str], cache: Path) -> Known | None:
 
 def _place(python: str, env: Mapping[str, str], cache: Path) -> Path:
     # Not resolved: the Python of a virtual environment is a link to one that has no vLLM.
-    asked = json.dumps([os.path.abspath(python), env.get("PYTHONPATH", ""), LISTER.stat().st_size])
+    path = env.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    asked = json.dumps([os.path.abspath(python), path, LISTER.stat().st_size])
     return cache / f"vllm-arguments-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
 
 
