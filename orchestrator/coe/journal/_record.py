@@ -35,7 +35,36 @@ class Likely(msgspec.Struct, frozen=True):
     probability: float
 
 
-class Record(msgspec.Struct, kw_only=True, gc=False):
+class _Common(msgspec.Struct, kw_only=True, gc=False):
+    """What a `Record` says of the request and its answer."""
+
+    id: str
+    time: float
+    schema: int = SCHEMA
+    tenant: str = "default"
+    model: str | None = None
+    session: str | None = None
+    cache: str | None = None
+    route_us: int | None = None
+    expert: str | None = None
+    status: int
+    error: str | None = None
+    streamed: bool = False
+    sent_chunks: int = 0
+    sent_bytes: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    first_byte_us: int | None = None
+    total_us: int
+    prompt: str | None = None
+    endpoint: str | None = None
+    estimated: bool | None = None
+    session_switch: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Record(_Common, kw_only=True, gc=False):
     """What one request left behind. Unknown facts are null: a body that was refused has no decision.
 
     It is mutable because a record that is made empty and then filled costs half of one that is made at once;
@@ -76,12 +105,6 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
         estimated: whether the tokens are coe's estimate, because the expert reported none.
     """
 
-    id: str
-    time: float
-    schema: int = SCHEMA
-    tenant: str = "default"
-    model: str | None = None
-    session: str | None = None
     category: str | None = None
     categories: tuple[Likely, ...] = ()
     uncertainty: float | None = None
@@ -91,59 +114,17 @@ class Record(msgspec.Struct, kw_only=True, gc=False):
     ranked: tuple[Ranked, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     revision: str | None = None
-    cache: str | None = None
-    route_us: int | None = None
     attempts: tuple[Attempt, ...] = ()
-    expert: str | None = None
-    status: int
-    error: str | None = None
-    streamed: bool = False
-    sent_chunks: int = 0
-    sent_bytes: int = 0
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost_usd: float | None = None
-    first_byte_us: int | None = None
-    total_us: int
-    prompt: str | None = None
-    endpoint: str | None = None
-    estimated: bool | None = None
-    session_switch: str | None = None
-    candidates: tuple[Candidate, ...] = ()
 
 
-class Line(msgspec.Struct, kw_only=True, gc=False):
+class Line(_Common, kw_only=True, gc=False):
     """A `Record` in the making, without what its decision says: `encode_line` adds that.
 
     Decisions come again and again from the cache, and what they say is half of a record.
     """
 
-    id: str
-    time: float
-    schema: int = SCHEMA
-    tenant: str = "default"
-    model: str | None = None
-    session: str | None = None
-    cache: str | None = None
-    route_us: int | None = None
     attempts: Sequence[Any] = ()
     """Each with the fields of `Attempt`."""
-    expert: str | None = None
-    status: int
-    error: str | None = None
-    streamed: bool = False
-    sent_chunks: int = 0
-    sent_bytes: int = 0
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost_usd: float | None = None
-    first_byte_us: int | None = None
-    total_us: int
-    prompt: str | None = None
-    endpoint: str | None = None
-    estimated: bool | None = None
-    session_switch: str | None = None
-    candidates: tuple[Candidate, ...] = ()
 
 
 class Decided(msgspec.Struct):
