@@ -12,6 +12,8 @@ from coe.engine import Routed, Served, coe_object, confidence
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _MAX_TOLD = 1024
+_OWN = ("decision_id", "route_us", "fallback_from", "session_switch")
+"""What is said of one request, and not of others with the same decision."""
 _MODEL = b'"model":'
 _COE = b'"coe":'
 _MAX_BEFORE_MODEL = 256
@@ -35,7 +37,8 @@ class Told:
         self.decision, self.card = routed.decision, card
         self.lines = _lines(routed, card)
         facts = coe_object("", served)
-        del facts["decision_id"], facts["route_us"]
+        for own in _OWN:
+            facts.pop(own, None)
         self.facts = msgspec.json.encode(facts)[:-1]
         self.model = msgspec.json.encode(card.name)
 
