@@ -14,12 +14,14 @@ from coe.contracts._experts import (
     EmbeddingExpert,
     Expert,
     ExpertKind,
+    Layered,
     Loaded,
     Probeable,
     PromptCompleter,
     Punctual,
     Reply,
     RewardExpert,
+    SparseLayer,
     Startable,
 )
 from coe.contracts._plugins import (
@@ -71,6 +73,7 @@ __all__ = [
     "ExpertState",
     "Features",
     "Host",
+    "Layered",
     "Loaded",
     "Plugin",
     "PoolView",
@@ -82,6 +85,7 @@ __all__ = [
     "Reply",
     "RewardExpert",
     "Router",
+    "SparseLayer",
     "Startable",
     "ToolFact",
 ]

@@ -266,3 +266,31 @@ class Loaded(Protocol):
         Coarse on purpose: it is part of the pool view, and every change makes cached decisions be made anew.
         """
         ...
+
+
+class SparseLayer(msgspec.Struct, frozen=True):
+    """What a mixture-of-experts layer within an expert's model did since its server started.
+
+    Attributes:
+        name: of the layer in the model.
+        kernel: what computes it.
+        calls: forward passes.
+        tokens: in them.
+        uses: by the layer's own experts, how many tokens each was given.
+    """
+
+    name: str
+    kernel: str
+    calls: int
+    tokens: int
+    uses: tuple[int, ...]
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """An expert that can tell what the sparse layers of its model did; the gateway's metrics show it."""
+
+    @property
+    def sparse_layers(self) -> Sequence[SparseLayer]:
+        """As it was last told; empty when nothing is known."""
+        ...

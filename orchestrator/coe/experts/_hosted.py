@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from pydantic import SecretStr
 
-from coe.contracts import Card, Context, Expert, Reply
+from coe.contracts import Card, Context, Expert, Reply, SparseLayer
 from coe.errors import ExpertUnavailable
 from coe.experts._http import Broken, HttpClient
 from coe.experts._openai import OpenAIExpert, OpenAISettings
@@ -30,11 +30,12 @@ _PATIENCE_S = 3600.0  # only the request's deadline counts, and the host's own l
 
 
 class Hosted(msgspec.Struct):
-    """How an expert of the host is: its card once it runs, and `awake` and `load` as of the contracts."""
+    """How an expert of the host is: its card once it runs, and the rest as of the contracts."""
 
     card: Card
     awake: bool
     load: int = 0
+    sparse_layers: tuple[SparseLayer, ...] = ()
 
 
 _hosted = msgspec.json.Decoder(dict[str, Hosted])
@@ -118,6 +119,12 @@ class HostedExpert:
         """How busy its server is, as the host has it."""
         known = self._host.experts.get(self._card.name)
         return 0 if known is None else known.load
+
+    @property
+    def sparse_layers(self) -> tuple[SparseLayer, ...]:
+        """What the sparse layers of its model did, as the host has it."""
+        known = self._host.experts.get(self._card.name)
+        return () if known is None else known.sparse_layers
 
     async def start(self) -> None:
         """Have the host wake it. Raises `ExpertUnavailable`."""

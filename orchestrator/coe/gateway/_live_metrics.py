@@ -41,6 +41,7 @@ def live_metrics(engine: Engine, journal: Journal | None, tenants: Tenants | Non
             probes.add_metric([name, "failed"], member.probe.failures)
     yield probes
     yield from _limits(engine)
+    yield from _sparse_layers(engine)
     if engine.store is not None:
         stats = engine.store.stats()
         lookups = CounterMetricFamily(
@@ -68,6 +69,23 @@ def _limits(engine: Engine) -> Iterable[Metric]:
     if engine.retries is not None:
         text = "Fallbacks that there was no budget for."
         yield CounterMetricFamily("coe_retries_denied", text, value=engine.retries.denied)
+
+
+def _sparse_layers(engine: Engine) -> Iterable[Metric]:
+    """Calls, tokens and the layer's own experts (`part`) of the mixtures within experts that tell of them."""
+    here = ["expert", "layer"]
+    calls = CounterMetricFamily("coe_expert_layer_calls", "Sparse layers' calls.", labels=[*here, "kernel"])
+    tokens = CounterMetricFamily("coe_expert_layer_tokens", "Tokens in sparse layers' calls.", labels=here)
+    uses = CounterMetricFamily(
+        "coe_expert_layer_uses", "Tokens by part of the mixture.", labels=[*here, "part"]
+    )
+    for name, member in engine.pool.members.items():
+        for layer in member.sparse_layers:
+            calls.add_metric([name, layer.name, layer.kernel], layer.calls)
+            tokens.add_metric([name, layer.name], layer.tokens)
+            for part, count in enumerate(layer.uses):
+                uses.add_metric([name, layer.name, str(part)], count)
+    yield from (each for each in (calls, tokens, uses) if each.samples)
 
 
 def _journal(stats: JournalStats) -> Iterable[Metric]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from coe.breaker import Breaker
-from coe.contracts import Expert, ExpertState, Loaded, PoolView, Punctual, Startable
+from coe.contracts import Expert, ExpertState, Layered, Loaded, PoolView, Punctual, SparseLayer, Startable
 from coe.errors import ModelNotFound
 from coe.pool._eligibility import narrow
 from coe.pool._gate import Gate
@@ -42,12 +42,14 @@ class Member:
     punctual: bool = field(init=False)
     startable: Startable | None = field(init=False)
     loaded: Loaded | None = field(init=False)
+    layered: Layered | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.punctual = isinstance(self.expert, Punctual) and self.expert.punctual
         self.startable = self.expert if isinstance(self.expert, Startable) else None
         inner = unlimited(self.expert)
         self.loaded = inner if isinstance(inner, Loaded) else None
+        self.layered = inner if isinstance(inner, Layered) else None
 
     @property
     def awake(self) -> bool:
@@ -58,6 +60,11 @@ class Member:
     def load(self) -> int:
         """How busy its server is, as of `Loaded`."""
         return 0 if self.loaded is None else self.loaded.load
+
+    @property
+    def sparse_layers(self) -> Sequence[SparseLayer]:
+        """What the sparse layers of its model did, as of `Layered`."""
+        return () if self.layered is None else self.layered.sparse_layers
 
 
 class Pool:

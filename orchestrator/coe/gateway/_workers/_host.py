@@ -82,7 +82,12 @@ class HostApp:
         members = self._gateway.serving.engine.pool.members
         return msgspec.json.encode(
             {
-                name: {"card": each.expert.card, "awake": each.awake, "load": each.load}
+                name: {
+                    "card": each.expert.card,
+                    "awake": each.awake,
+                    "load": each.load,
+                    "sparse_layers": each.sparse_layers,
+                }
                 for name, each in members.items()
             }
         )

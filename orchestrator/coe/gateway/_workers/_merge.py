@@ -10,6 +10,8 @@ from prometheus_client.metrics_core import Metric
 
 _LOWEST = frozenset({"coe_expert_healthy", "coe_expert_awake"})
 """Gauges that are true of the whole only when they are true of every process."""
+_SHARED = "coe_expert_layer_"
+"""Counters of a server that every process asks: the largest is the newest."""
 _GROWING = frozenset({"counter", "histogram", "summary"})
 
 
@@ -49,6 +51,8 @@ def merged(snapshots: Iterable[Sequence[Family]]) -> list[Family]:
                 known[key] = value
             elif family.name in _LOWEST or name.endswith("_created"):
                 known[key] = min(known[key], value)
+            elif family.name.startswith(_SHARED):
+                known[key] = max(known[key], value)
             else:
                 known[key] += value
     return [

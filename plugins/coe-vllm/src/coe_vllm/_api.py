@@ -11,7 +11,8 @@ from typing import Any, Self, cast
 import httpx
 import msgspec
 
-from coe_vllm import _metrics
+from coe.contracts import SparseLayer
+from coe_vllm import _layers, _metrics
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a look every second is not worth a line
 _PROBE_TIMEOUT_S = 5.0
@@ -103,6 +104,16 @@ class VllmApi:
         """How busy it is. Raises `Refused`."""
         body = await self._ask("GET", "/metrics", timeout_s=_PROBE_TIMEOUT_S)
         return _metrics.parse(body.decode(errors="replace"))
+
+    async def sparse_layers(self) -> tuple[SparseLayer, ...]:
+        """What the layers did that coe-kernels serves. Raises `Refused`."""
+        body = await self._ask(
+            "POST", "/collective_rpc", {"method": "coe_kernels_status"}, timeout_s=_PROBE_TIMEOUT_S
+        )
+        try:
+            return _layers.parse(body)
+        except msgspec.DecodeError as error:
+            raise Refused(f"/collective_rpc answered something else: {error}") from error
 
     async def load_adapter(self, name: str, path: Path) -> None:
         """Load a LoRA adapter, or leave it when it is there. Raises `Refused`."""

@@ -11,6 +11,7 @@ from coe_vllm._adapters import base_facts, misfit, read_adapter
 from coe_vllm._backend import Attached, Backend, Launched
 from coe_vllm._embedding import VllmEmbedding
 from coe_vllm._expert import AdapterExpert, MakeExpert, VllmExpert
+from coe_vllm._layers import counting
 from coe_vllm._memory import SharedMemory
 from coe_vllm._model import Size, chat_template, read_size
 from coe_vllm._presets import Argument
@@ -68,6 +69,7 @@ def create_model(name: str, settings: VllmSettings, build: Build) -> VllmExpert:
         poll_s=settings.poll_s,
         memory=memory,
         sleep_mode=settings.memory is not None and settings.sleep == "mode",
+        layer_counts=settings.layer_counts,
     )
     if memory is not None:
         memory.add(_model_of(name, settings, size), expert)
@@ -124,6 +126,10 @@ def _pooling_card(
 ) -> Card:
     if settings.memory is not None:
         raise ConfigError(f"`memory` of `{name}`: a reward or embedding model stays awake; leave it out.")
+    if settings.layer_counts:
+        raise ConfigError(
+            f"`layer_counts` of `{name}`: only models that chat tell of their layers; leave it out."
+        )
     size = read_size(_folder(settings, build))
     return Card(
         name=name,
@@ -171,10 +177,9 @@ def _backend(name: str, settings: VllmSettings, build: Build) -> Backend:
             hint="vLLM has no sleep mode on a CPU: there, leave `sleep` out, and the process is stopped and "
             "started.",
         )
+    launch = counting(settings.launch) if settings.layer_counts else settings.launch
     model = build.base_dir / Path(settings.model).expanduser()
-    return Launched(
-        name, settings, settings.launch, str(model) if model.is_dir() else settings.model, build.base_dir
-    )
+    return Launched(name, settings, launch, str(model) if model.is_dir() else settings.model, build.base_dir)
 
 
 def _folder(settings: VllmSettings, build: Build) -> Path:

@@ -11,13 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import cast
 
-from coe.contracts import Card, Context, Expert, PromptCompleter, Reply
+from coe.contracts import Card, Context, Expert, PromptCompleter, Reply, SparseLayer
 from coe.errors import ExpertTimeout, ExpertUnavailable
 from coe.wire import ChatRequest, PromptRequest
 from coe_vllm._adapters import AdapterFacts, AdapterSlots, BaseFacts, misfit
 from coe_vllm._api import Refused, Served
 from coe_vllm._backend import Attached, Backend
 from coe_vllm._hold import until_the_end
+from coe_vllm._layer_look import LayerLook
 from coe_vllm._memory import SharedMemory
 
 _log = logging.getLogger("coe.vllm")
@@ -55,6 +56,7 @@ class VllmExpert:
         poll_s: between two looks at its load.
         memory: what it shares with others; None when it stays awake.
         sleep_mode: whether the server was started with vLLM's sleep mode.
+        layer_counts: whether it is asked what its sparse layers did.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class VllmExpert:
         poll_s: float = 1.0,
         memory: SharedMemory | None = None,
         sleep_mode: bool = False,
+        layer_counts: bool = False,
     ) -> None:
         self._defaults = defaults
         self._card = make_card(defaults)
@@ -82,6 +85,7 @@ class VllmExpert:
         self._poll_s = poll_s
         self._memory = memory
         self._sleep_mode = sleep_mode
+        self._layers = LayerLook() if layer_counts else None
         self._asleep = False
         self._dropped = False
         self._experts: dict[str, Expert] = {}
@@ -103,6 +107,11 @@ class VllmExpert:
     def backend(self) -> Backend:
         """The server."""
         return self._backend
+
+    @property
+    def sparse_layers(self) -> tuple[SparseLayer, ...]:
+        """What the model's sparse layers did, where it is asked for."""
+        return () if self._layers is None else self._layers.counts
 
     @property
     def awake(self) -> bool:
@@ -255,6 +264,8 @@ class VllmExpert:
                 self.load = gauges.level(self._full_at)
                 if not self._seen or self._url != self._backend.api.root_url:
                     await self._introspect()
+                if self._layers is not None:
+                    await self._layers.look(self._card.name, self._backend.api, time.monotonic())
             except (Refused, ExpertUnavailable) as error:
                 missed += 1
                 if missed == _MISSED_LOOKS:

@@ -110,6 +110,12 @@ class VllmSettings(Strict):
         "process ends.",
     )
     pinned: bool = Field(default=False, description="Never leaves the memory.")
+    layer_counts: bool = Field(
+        default=False,
+        description="Ask for what the model's sparse layers did, for the gateway's metrics. Needs "
+        "coe-kernels where vLLM is installed; a launched server is started with its worker extension and in "
+        "vLLM's development mode.",
+    )
     first_byte_timeout_s: PositiveFloat = Field(default=300, description="Until the answer begins.")
     idle_timeout_s: PositiveFloat = Field(default=120, description="Longest silence within a stream.")
 

@@ -23,6 +23,7 @@ def make_arg_parser(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--allowed-origins", type=json.loads)
     parser.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction)
     parser.add_argument("--chat-template")
+    parser.add_argument("--worker-extension-cls", default="")
     parser.add_argument("--labels", type=int, default=1)
     parser.add_argument("--fail", default="")
     parser.add_argument("--delay-s", type=float, default=0)

@@ -47,6 +47,7 @@ class State:
         self.waiting = 0
         self.calls: list[str] = []
         self.worker = 0
+        self.layers: list[dict[str, Any]] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -113,6 +114,11 @@ class Handler(BaseHTTPRequestHandler):
             if not state.asleep:  # a partial wake leaves the scheduler paused
                 state.awake.set()
             self._json(200, {"status": "sleeping" if state.asleep else "awake", "tags": tags})
+        elif url.path == "/collective_rpc" and given["method"] == "coe_kernels_status":
+            if not state.options.worker_extension_cls or os.environ.get("VLLM_SERVER_DEV_MODE") != "1":
+                self._json(404, {"detail": "Not Found"})
+                return
+            self._json(200, {"results": [{"layers": state.layers, "declined": {}}] * 2})
         elif url.path == "/collective_rpc" and state.options.enable_sleep_mode:
             if state.asleep & {"weights"}:
                 self._error(500, "the weights' memory is not mapped")
