@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -88,6 +89,20 @@ def test_reload_under_load_loses_no_request(serve: Serve, tmp_path: Path) -> Non
     assert len(answers) > 12
     assert {(status, whole) for status, _, whole in answers} == {(200, True)}
     assert {expert for _, expert, _ in answers} == {"a", "b"}
+
+
+def test_a_configuration_from_a_pipe_is_never_waited_for_again(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with FakeUpstream() as upstream:
+        writer = threading.Thread(target=path.write_text, args=(config(upstream, "a"),), daemon=True)
+        writer.start()
+        served = serve("--config", str(path))
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: reloads(served, "refused") == 1, served.log)
+        assert answering(served) == "a"
+        assert served.stop() == 0
+    assert f"{path} is a pipe: it was read when the server started" in served.log
 
 
 def test_a_bad_file_changes_nothing_and_is_explained(serve: Serve, tmp_path: Path) -> None:

@@ -30,7 +30,13 @@ def load(path: Path | str, environ: Mapping[str, str]) -> Config:
     """
     path = Path(path)
     text = read_text(path)
-    return loads(text, environ, source=str(path), base_dir=path.absolute().parent)
+    return loads(text, environ, source=str(path), base_dir=folder_of(path))
+
+
+def folder_of(path: Path) -> Path:
+    """Where relative paths in a configuration start: its folder, or the working directory for a pipe."""
+    folder = path.absolute().parent
+    return Path.cwd() if folder.parts[1:2] in (("dev",), ("proc",)) else folder
 
 
 def read_text(path: Path) -> str:

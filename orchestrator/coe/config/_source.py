@@ -10,8 +10,9 @@ from typing import Any
 
 from coe.config._discover import find
 from coe.config._embedded import EMBEDDED_TEXT
-from coe.config._load import loads, read_text
+from coe.config._load import folder_of, loads, read_text
 from coe.config._models import Config, PluginSettings, ServerConfig
+from coe.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,21 @@ class ConfigSource:
         """The text as it is now. Raises `ConfigError` when the file cannot be read."""
         return EMBEDDED_TEXT if self.path is None else read_text(self.path)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it is a file, which may change and be read again. A pipe is empty after it was read."""
+        path = self.path
+        return path is not None and not (path.is_fifo() or path.is_char_device())
+
+    def read_again(self) -> str:
+        """The text as it is now, for a server that has read it before. Raises `ConfigError`."""
+        if self.path is not None and not self.lasts:
+            raise ConfigError(
+                f"{self.path} is a pipe: it was read when the server started, and cannot be read again.",
+                hint="Start the server with a file to change its configuration while it runs.",
+            )
+        return self.read()
+
     def parse(self, text: str, environ: Mapping[str, str] | None = None) -> Config:
         """The configuration that a text stands for. `${NAME}` is looked up now, in the process environment.
 
@@ -76,6 +92,6 @@ class ConfigSource:
         named: dict[str, Any] = (
             {"source": "embedded default"}
             if self.path is None
-            else {"source": str(self.path), "base_dir": self.path.absolute().parent}
+            else {"source": str(self.path), "base_dir": folder_of(self.path)}
         )
         return self.overrides.apply(loads(text, os.environ if environ is None else environ, **named))

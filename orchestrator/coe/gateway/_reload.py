@@ -194,7 +194,7 @@ class Reloading:
         """
         async with self._lock:
             try:
-                text = await asyncio.to_thread(self._source.read)
+                text = await asyncio.to_thread(self._source.read_again)
                 if only_if_new and text == self.text:
                     return Outcome("applied")
                 outcome = await self._replace(text)
@@ -227,7 +227,7 @@ class Reloading:
     async def preview(self) -> Outcome:
         """What a reload would change, as far as reading and checking shows it; nothing is built."""
         try:
-            text = await asyncio.to_thread(self._source.read)
+            text = await asyncio.to_thread(self._source.read_again)
             config, _ = await asyncio.to_thread(read_config, self._source, text, self._host)
         except CoeError as error:
             return Outcome("refused", errors=tuple(str(error).splitlines()))

@@ -121,7 +121,7 @@ def _reloads(source: ConfigSource, reloading: Reloading, stop: Callable[[], None
             spawn(reloading.reload("SIGHUP"))
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
-    if source.path is not None:
+    if source.path is not None and source.lasts:
         spawn(follow(source.path, partial(reloading.reload, "file changed", only_if_new=True)))
     try:
         yield

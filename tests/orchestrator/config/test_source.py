@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,32 @@ def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_without_a_file_it_is_the_embedded_default() -> None:
     source = ConfigSource()
     assert source.parse(source.read()) == embedded_default()
+
+
+def test_a_pipe_is_read_once_and_starts_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    read, write = os.pipe()
+    try:
+        os.write(write, TEXT.encode())
+        os.close(write)
+        source = ConfigSource(Path(f"/dev/fd/{read}"))
+        assert source.parse(source.read()).base_dir == tmp_path
+        assert not source.lasts
+        with pytest.raises(ConfigError, match=r"is a pipe: .* cannot be read again"):
+            source.read_again()
+    finally:
+        os.close(read)
+
+
+def test_a_named_pipe_is_not_waited_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.yaml"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(TEXT,), daemon=True)
+    writer.start()
+    source = ConfigSource(path)
+    assert source.parse(source.read()).base_dir == tmp_path
+    writer.join()
+    with pytest.raises(ConfigError, match="is a pipe"):  # opening it would wait for a writer, for ever
+        source.read_again()
