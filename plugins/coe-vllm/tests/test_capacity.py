@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,17 @@ from typer.testing import CliRunner
 
 from coe.errors import DataError
 from coe_vllm._model import Size
-from coe_vllm.capacity import Machine, Traffic, estimate, plan_capacity, step_s, weights_read_b
+from coe_vllm.capacity import (
+    Machine,
+    Measured,
+    Traffic,
+    estimate,
+    measure,
+    plan_capacity,
+    prompt_s,
+    step_s,
+    weights_read_b,
+)
 from coe_vllm.commands.plan import app
 
 DENSE = Size(params_b=10, active_params_b=10, kv_bytes_per_token=100_000)
@@ -89,7 +100,51 @@ def test_the_command_prints_the_plan(tmp_path: Path) -> None:
     assert said["awake"]["b"]["tokens_per_s_alone"] > said["awake"]["a"]["tokens_per_s_alone"]
     shown = CliRunner().invoke(app, ["a=7", "c=200", *options])
     assert "c: no room beside the others" in shown.stdout
-    assert "Upper bounds at 60%" in shown.stdout
+    assert "Upper bounds at 60%" in shown.stdout.replace("\n", " ")
+
+
+def test_the_engine_adds_to_each_step_and_bounds_small_models() -> None:
+    slow = replace(MACHINE, step_ms=2, layer_us=100, request_us=10)
+    small = Size(params_b=0.01, active_params_b=0.01, layers=30)
+    seconds, bottleneck = step_s(small, slow, 4, 0)
+    assert seconds == pytest.approx(0.02 / 2000 + 0.002 + 30 * 100e-6 + 4 * 10e-6)
+    assert bottleneck == "engine"
+    deep = replace(DENSE, layers=30)
+    assert step_s(deep, slow, 1, 0) == (pytest.approx(20 / 2000 + 0.00501), "bandwidth: weights")
+
+
+def test_a_prompt_passes_the_output_layer_once_and_reads_the_weights_at_least_once() -> None:
+    size = replace(DENSE, head_params_b=2)
+    assert prompt_s(size, MACHINE, 1) == pytest.approx(20 / 2000)
+    assert prompt_s(size, MACHINE, 10_000) == pytest.approx(2 * (8 * 10_000 + 2) / 1e6)
+    assert prompt_s(size, replace(MACHINE, step_ms=5), 1) == pytest.approx(20 / 2000 + 0.005)
+
+
+def test_what_a_machine_was_measured_to_do_is_taken_whole() -> None:
+    machine = Measured(bandwidth_gb_s=4, tflops=0.2, operation_us=5).machine(3)
+    assert (machine.memory_gb, machine.bandwidth_gb_s, machine.tflops, machine.efficiency) == (3, 4, 0.2, 1)
+    twice = Measured(bandwidth_gb_s=4, tflops=0.2, operation_us=10).machine(3)
+    assert twice.step_ms == 2 * machine.step_ms > 0
+    assert twice.layer_us == 2 * machine.layer_us > 0
+
+
+def test_a_python_without_torch_is_named(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text("#!/bin/sh\necho 'No module named torch' >&2\nexit 1\n")
+    bare.chmod(0o755)
+    with pytest.raises(DataError, match=r"cannot measure this machine: No module named torch \(status 1\)"):
+        measure(bare, 64)
+    with pytest.raises(DataError, match="No such file"):
+        measure(tmp_path / "none", 64)
+
+
+def test_a_plan_needs_a_machine(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    assert "or --probe" in str(run(app, ["a=7", "--memory-gb", "80"]).exception)
+    both = ["a=7", "--memory-gb", "80", "--tflops", "1", "--probe", "python"]
+    assert "Give either --probe" in str(run(app, both).exception)
+    shapeless = ["a=7", "--memory-gb", "80", "--probe", "python"]
+    assert "needs the shape" in str(run(app, shapeless).exception)
 
 
 @pytest.mark.parametrize("model", ["a", "a=x", "a=-1", "=7"])

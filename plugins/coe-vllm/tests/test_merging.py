@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from coe.errors import DataError
 from coe_vllm.commands.adapters import app
-from coe_vllm.merging import Delta, Lora, merge, read_lora, router_weights, write_lora
+from coe_vllm.merging import Delta, Lora, Method, merge, read_lora, router_weights, write_lora
 
 STEM = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -63,6 +63,37 @@ def test_averaging_parameters_adds_cross_terms_and_keeps_equals() -> None:
     down = (lora(1).deltas[STEM].down + lora(2).deltas[STEM].down) / 2
     np.testing.assert_allclose(matrix(other.lora), up @ down, atol=1e-5)
     assert other.sum.distance > merge({"a": lora(1), "b": lora(2)}, {"a": 1, "b": 1}, rank=2).sum.distance
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.floats(0.05, 0.95), st.integers(1, 4))
+def test_aligned_an_adapter_is_itself_by_whatever_factors(seed: int, weight: float, rank: int) -> None:
+    one = lora(seed, rank)
+    numbers = np.random.default_rng(seed)
+    turn = np.linalg.qr(numbers.normal(size=(rank, rank)))[0].astype(np.float32)
+    delta = one.deltas[STEM]
+    other = Lora({STEM: Delta(3 * delta.up @ turn.T, turn @ delta.down / 3)}, one.config)
+    weights = {"a": weight, "b": 1 - weight}
+    merged = merge({"a": one, "b": other}, weights, rank=rank, method="aligned")
+    np.testing.assert_allclose(matrix(merged.lora), matrix(one), atol=1e-3)
+
+
+def test_aligned_parts_lose_less_than_averages_of_their_factors_as_they_are() -> None:
+    def lost(method: Method) -> float:
+        return sum(
+            merge(
+                {"a": lora(seed), "b": lora(seed + 1)}, {"a": 2, "b": 1}, rank=2, method=method
+            ).sum.distance
+            for seed in range(20)
+        )
+
+    assert lost("sum") < lost("aligned") < lost("parameters")
+
+
+def test_aligned_parts_may_have_any_rank_and_the_result_the_one_that_is_asked_for() -> None:
+    parts = {"a": lora(1, 3), "b": lora(2, 1)}
+    assert merge(parts, {"a": 1, "b": 1}, rank=3, method="aligned").lora.deltas[STEM].rank == 3
+    assert merge(parts, {"a": 1, "b": 1}, rank=2, method="aligned").lora.deltas[STEM].rank == 2
 
 
 def test_a_weight_that_only_one_adapter_changes_is_kept_by_its_share() -> None:

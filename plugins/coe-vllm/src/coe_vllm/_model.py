@@ -30,6 +30,8 @@ class Size:
         expert_params_b: one expert of one layer, over all layers: what one more expert per token adds.
         kv_bytes_per_token: of the KV cache at two bytes a number.
         bytes_per_param: of the weights as stored.
+        layers, hidden_size: of the decoder; 0 when not known.
+        head_params_b: of the output layer, which a prompt passes once and an answer with each token.
     """
 
     params_b: float
@@ -39,6 +41,9 @@ class Size:
     expert_params_b: float = 0.0
     kv_bytes_per_token: int = 0
     bytes_per_param: float = 2.0
+    layers: int = 0
+    hidden_size: int = 0
+    head_params_b: float = 0.0
 
 
 def read_size(folder: Path) -> Size | None:
@@ -98,6 +103,9 @@ def _count(config: Config) -> Size:
         expert_params_b=sparse_layers * expert / 1e9,
         kv_bytes_per_token=2 * layers * kv,
         bytes_per_param=_bytes(config),
+        layers=layers,
+        hidden_size=hidden,
+        head_params_b=embeddings / 1e9,
     )
 
 

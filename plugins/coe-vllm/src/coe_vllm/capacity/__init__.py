@@ -1,5 +1,6 @@
 """Capacity planning: which experts fit, and how fast they can be."""
 
+from coe_vllm.capacity._probe import Measured, measure
 from coe_vllm.capacity._roofline import (
     Bottleneck,
     Estimate,
@@ -8,6 +9,7 @@ from coe_vllm.capacity._roofline import (
     Traffic,
     estimate,
     plan_capacity,
+    prompt_s,
     step_s,
     weights_read_b,
 )
@@ -16,10 +18,13 @@ __all__ = [
     "Bottleneck",
     "Estimate",
     "Machine",
+    "Measured",
     "Plan",
     "Traffic",
     "estimate",
+    "measure",
     "plan_capacity",
+    "prompt_s",
     "step_s",
     "weights_read_b",
 ]

@@ -2,20 +2,24 @@
 
 A roofline as in MoE-Lens (arXiv 2504.09345): a decoding step reads every weight that any token of the batch
 needs, and the cache of every token, and computes two operations per active parameter and token; the slower of
-both bounds it. Assumptions: weights are read once per step; experts of a mixture are chosen independently and
-evenly; all bandwidth and arithmetic go to this model, with the efficiency that `Machine` states;
-scheduling and sampling cost nothing. Estimates are therefore upper bounds.
+both bounds it. What an engine adds to that comes on top: so much for each step, each layer, each request.
+Assumptions: weights are read once per step; experts of a mixture are chosen independently and evenly; all
+bandwidth and arithmetic go to this model, with the efficiency that `Machine` states; prompts are read one
+after the other. Without the engine's part estimates are upper bounds.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from coe_vllm._model import Size
 
-Bottleneck = Literal["bandwidth: weights", "bandwidth: cache", "arithmetic", "memory: no room for a cache"]
+Bottleneck = Literal[
+    "bandwidth: weights", "bandwidth: cache", "arithmetic", "engine", "memory: no room for a cache"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +31,17 @@ class Machine:
         bandwidth_gb_s: of that memory.
         tflops: at the precision of the weights.
         efficiency: share of both peaks that real kernels reach.
+        step_ms, layer_us, request_us: what the engine takes besides reading and multiplying: of every step,
+            of every layer in it, of every request in it.
     """
 
     memory_gb: float
     bandwidth_gb_s: float
     tflops: float
     efficiency: float = 0.6
+    step_ms: float = 0.0
+    layer_us: float = 0.0
+    request_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +67,7 @@ class Estimate:
         batch: requests decoded at once, as the cache allows and the traffic asks.
         tokens_per_s_alone: of one request by itself.
         tokens_per_s: of a full batch, output tokens.
-        prompt_tokens_per_s: of reading prompts.
+        prompt_tokens_per_s: of reading prompts of that length.
         busy: share of its time that its traffic takes; above 1 it cannot keep up.
         bottleneck: what bounds a full batch.
     """
@@ -95,15 +104,31 @@ def step_s(size: Size, machine: Machine, batch: int, context_tokens: float) -> t
     bandwidth = machine.bandwidth_gb_s * 1e9 * machine.efficiency
     weights_s = weights_read_b(size, batch) * 1e9 * size.bytes_per_param / bandwidth
     cache_s = batch * context_tokens * size.kv_bytes_per_token / bandwidth
-    compute_s = 2 * size.active_params_b * 1e9 * batch / (machine.tflops * 1e12 * machine.efficiency)
+    compute_s = _compute_s(machine, size.active_params_b * batch)
+    engine_s = _engine_s(size, machine, batch)
+    kernels_s = max(compute_s, weights_s + cache_s)
+    if engine_s > kernels_s:
+        return engine_s + kernels_s, "engine"
     if compute_s > weights_s + cache_s:
-        return compute_s, "arithmetic"
-    return weights_s + cache_s, "bandwidth: weights" if weights_s >= cache_s else "bandwidth: cache"
+        return engine_s + kernels_s, "arithmetic"
+    return engine_s + kernels_s, "bandwidth: weights" if weights_s >= cache_s else "bandwidth: cache"
 
 
-def prompt_rate(size: Size, machine: Machine) -> float:
-    """Prompt tokens per second: whole prompts are bound by arithmetic."""
-    return machine.tflops * 1e12 * machine.efficiency / (2 * size.active_params_b * 1e9)
+def prompt_s(size: Size, machine: Machine, tokens: float) -> float:
+    """Seconds to read one prompt: a step that computes every token of it, and reads all that they need."""
+    bandwidth = machine.bandwidth_gb_s * 1e9 * machine.efficiency
+    weights_s = weights_read_b(size, math.ceil(tokens)) * 1e9 * size.bytes_per_param / bandwidth
+    passed_b = (size.active_params_b - size.head_params_b) * tokens + size.head_params_b
+    return _engine_s(size, machine, 1) + max(_compute_s(machine, passed_b), weights_s)
+
+
+def _compute_s(machine: Machine, passed_b: float) -> float:
+    """Of so many billions of parameters that tokens pass through, summed over tokens."""
+    return 2 * passed_b * 1e9 / (machine.tflops * 1e12 * machine.efficiency)
+
+
+def _engine_s(size: Size, machine: Machine, batch: int) -> float:
+    return machine.step_ms / 1e3 + (size.layers * machine.layer_us + batch * machine.request_us) / 1e6
 
 
 def estimate(
@@ -126,7 +151,7 @@ def estimate(
     room = int(cache_gb / per_request_gb) if cache_gb > 0 and per_request_gb > 0 else 0
     batch = min(max_batch, room)
     alone_s, _ = step_s(size, machine, 1, context)
-    prompts = prompt_rate(size, machine)
+    prompts = traffic.prompt_tokens / prompt_s(size, machine, traffic.prompt_tokens)
     if batch < 1:
         return Estimate(
             weights_gb=weights_gb,

@@ -98,7 +98,8 @@ def merge_command(
     method: Annotated[
         Method,
         typer.Option(
-            help="sum: closest to the weighted sum of the changes. parameters: average of the factors."
+            help="sum: closest to the weighted sum of the changes. aligned: average of the factors, turned "
+            "to match first. parameters: average of the factors as they are."
         ),
     ] = "sum",
     prompts: Annotated[

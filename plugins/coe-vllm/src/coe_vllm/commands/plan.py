@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from coe.errors import DataError
 from coe_vllm._model import Size, read_size, size_of
-from coe_vllm.capacity import Machine, Plan, Traffic, plan_capacity
+from coe_vllm.capacity import Machine, Plan, Traffic, measure, plan_capacity
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,8 +30,25 @@ def command(
         ),
     ],
     memory_gb: Annotated[float, typer.Option(min=0.001, help="Memory for weights and caches.")],
-    bandwidth_gb_s: Annotated[float, typer.Option(min=0.001, help="Bandwidth of that memory.")],
-    tflops: Annotated[float, typer.Option(min=0.001, help="Arithmetic at the weights' precision.")],
+    bandwidth_gb_s: Annotated[
+        float | None, typer.Option(min=0.001, help="Bandwidth of that memory.", show_default=False)
+    ] = None,
+    tflops: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Arithmetic at the weights' precision.", show_default=False),
+    ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Measure this machine's CPU instead, for a few seconds, with a Python that has torch.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of each server, for --probe.")] = 1,
+    step_ms: Annotated[
+        float, typer.Option(min=0, help="What the engine takes of each step besides, in milliseconds.")
+    ] = 0.0,
     efficiency: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share of both peaks that is reached.")
     ] = 0.6,
@@ -48,43 +66,77 @@ def command(
     rates = dict.fromkeys(sizes, 1.0) | {name: _number(name, text) for name, text in map(_pair, rate or [])}
     if unknown := sorted(rates.keys() - sizes.keys()):
         raise DataError(f"--rate {unknown[0]}: there is no expert of that name.")
-    machine = Machine(
-        memory_gb=memory_gb, bandwidth_gb_s=bandwidth_gb_s, tflops=tflops, efficiency=efficiency
-    )
+    if probe is not None:
+        if bandwidth_gb_s is not None or tflops is not None or step_ms:
+            raise DataError("Give either --probe, or --bandwidth-gb-s, --tflops and --step-ms.")
+        machine = _measured(probe, sizes, threads, memory_gb)
+    elif bandwidth_gb_s is None or tflops is None:
+        raise DataError("A plan needs --bandwidth-gb-s and --tflops, or --probe to measure both here.")
+    else:
+        machine = Machine(
+            memory_gb=memory_gb,
+            bandwidth_gb_s=bandwidth_gb_s,
+            tflops=tflops,
+            efficiency=efficiency,
+            step_ms=step_ms,
+        )
     traffic = {
         name: Traffic(requests_per_s=rates[name], prompt_tokens=prompt_tokens, output_tokens=output_tokens)
         for name in sizes
     }
     plan = plan_capacity(sizes, machine, traffic, max_batch=max_batch)
     if as_json:
-        typer.echo(json.dumps(_document(plan)))
+        typer.echo(json.dumps({"machine": dataclasses.asdict(machine), **_document(plan)}))
         return
-    table = Table("expert", "weights", "cache", "batch", "alone", "full", "prompts", "busy", "bounded by")
+    table = Table(
+        "expert", "GB", "cache GB", "batch", "tok/s: alone", "full", "prompts", "busy", "bounded by"
+    )
     for name, each in plan.awake.items():
         table.add_row(
             name,
-            f"{each.weights_gb:.1f} GB",
-            f"{each.cache_gb:.1f} GB",
+            f"{each.weights_gb:.1f}",
+            f"{each.cache_gb:.1f}",
             str(each.batch),
-            f"{each.tokens_per_s_alone:.0f} tok/s",
-            f"{each.tokens_per_s:.0f} tok/s",
-            f"{each.prompt_tokens_per_s:.0f} tok/s",
+            f"{each.tokens_per_s_alone:.0f}",
+            f"{each.tokens_per_s:.0f}",
+            f"{each.prompt_tokens_per_s:.0f}",
             f"{each.busy:.0%}" if math.isfinite(each.busy) else "cannot",
             each.bottleneck,
         )
     Console().print(table)
     for name in plan.asleep:
         typer.echo(f"{name}: no room beside the others; it sleeps until it is asked.")
-    typer.echo(
-        f"Upper bounds at {efficiency:.0%} of both peaks: weights are read once per step, experts of a "
-        "mixture are "
-        "chosen evenly, and each model has the machine to itself while it runs."
-    )
+    typer.echo(_assumptions(machine, probe is not None))
     busy = sum(each.busy for each in plan.awake.values())
     if len(plan.awake) > 1 and math.isfinite(busy):
         typer.echo(
             f"Together they are busy {busy:.0%} of the time{'; they cannot keep up' if busy > 1 else ''}."
         )
+
+
+def _measured(python: Path, sizes: Mapping[str, Size], threads: int, memory_gb: float) -> Machine:
+    largest = max(sizes.values(), key=lambda size: size.active_params_b)
+    if not largest.hidden_size:
+        raise DataError("--probe needs the shape of the largest model: give its folder or config.json.")
+    return measure(python, largest.hidden_size, threads).machine(memory_gb)
+
+
+def _assumptions(machine: Machine, measured: bool) -> str:
+    if measured:
+        found = (
+            f"Measured here: {machine.bandwidth_gb_s:.1f} GB/s, {machine.tflops:.2f} TFLOP/s in bfloat16; "
+            f"vLLM adds {machine.step_ms:.1f} ms to each step and {machine.layer_us / 1e3:.2f} ms to a layer."
+        )
+    else:
+        found = (
+            f"Upper bounds at {machine.efficiency:.0%} of both peaks, with {machine.step_ms:g} ms of the "
+            "engine in each step."
+        )
+    return (
+        f"{found} Weights are read once per step, experts of a mixture are chosen evenly and independently, "
+        "prompts are read one after the other, each model has the machine to itself while it runs, and no "
+        "adapters are used."
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -117,7 +169,9 @@ def _size(name: str, text: str) -> Size:
         active_b = _number(name, active) if active else params_b
         # The cache is guessed from dense models of that size: 8 heads of 128, 2 bytes a number.
         layers = max(8, round(32 * (active_b / 7) ** (1 / 3)))
-        return Size(params_b=params_b, active_params_b=active_b, kv_bytes_per_token=4096 * layers)
+        return Size(
+            params_b=params_b, active_params_b=active_b, kv_bytes_per_token=4096 * layers, layers=layers
+        )
     if found is None:
         raise DataError(f"{name}={text}: no configuration of a model whose size can be told.")
     return found

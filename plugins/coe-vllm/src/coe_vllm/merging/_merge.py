@@ -1,8 +1,9 @@
 """One adapter from several, and what is lost by it. Pure.
 
 Soft merging of experts averages their parameters with the router's probabilities (SMEAR, arXiv 2306.03745);
-MC-SMoE (arXiv 2310.01334) weighs experts by how often they are used. Here the experts are whole adapters, and
-the weights are given: mean router probabilities, or shares of the traffic.
+MC-SMoE (arXiv 2310.01334) weighs experts by how often they are used, after permuting the neurons of each so
+that they match those of the one that is used most. Here the experts are whole adapters, and the weights are
+given: mean router probabilities, or shares of the traffic.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from coe.errors import DataError
 from coe_vllm.merging._lora import Delta, Lora, Matrix
 
-Method = Literal["sum", "parameters"]
+Method = Literal["sum", "aligned", "parameters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def merge(
         rank: of the result; smaller than the sum of ranks, something is lost.
         method: `sum` takes the best approximation of that rank to the weighted sum of the changes (truncated
             singular values); `parameters` averages both factors as SMEAR does with its experts, which needs
-            equal ranks and adds cross terms between adapters.
+            equal ranks and adds cross terms between adapters; `aligned` averages them as well, but first
+            turns each adapter's factors towards those of the heaviest, which changes no adapter by itself.
 
     Raises:
         DataError: too few adapters, weights that do not fit them, or shapes that differ.
@@ -71,7 +73,10 @@ def merge(
         here = [(shares[name], each[stem]) for name, each in parts.items() if stem in each]
         _check_shapes(stem, [delta for _, delta in here])
         exact[stem] = _concatenate(here)
-        deltas[stem] = _truncate(exact[stem], rank) if method == "sum" else _average(stem, here)
+        whole = (
+            exact[stem] if method == "sum" else _average(stem, _align(here) if method == "aligned" else here)
+        )
+        deltas[stem] = _truncate(whole, rank) if whole.rank > rank else whole
     first = next(iter(adapters.values()))
     modules = {stem.rpartition(".")[2] for stem in deltas}
     config = {**first.config, "target_modules": sorted(modules), "layers_to_transform": None}
@@ -116,6 +121,32 @@ def _truncate(delta: Delta, rank: int) -> Delta:
     up = left @ (u[:, :kept] * root)
     down = (root[:, None] * vt[:kept]) @ right.T
     return Delta(up.astype(np.float32), down.astype(np.float32))
+
+
+def _align(parts: Sequence[tuple[float, Delta]]) -> list[tuple[float, Delta]]:
+    """The same changes by other factors: each turned as near as can be to those of the heaviest part.
+
+    `up @ down` is `(up @ turn.T) @ (turn @ down)` for every orthogonal `turn`, so which row of one adapter
+    stands for what a row of another does is chance. MC-SMoE looks for a permutation of neurons; between the
+    factors of a product any rotation is as free, and the best one has a closed form (orthogonal Procrustes).
+    """
+    rank = max(delta.rank for _, delta in parts)
+    even = [(share, _balanced(delta, rank)) for share, delta in parts]
+    _, model = max(even, key=lambda part: part[0])
+    turned: list[tuple[float, Delta]] = []
+    for share, delta in even:
+        near = model.down @ delta.down.T + model.up.T @ delta.up
+        left, _, right = np.linalg.svd(near.astype(np.float64))
+        turn = (left @ right).astype(np.float32)
+        turned.append((share, Delta(delta.up @ turn.T, turn @ delta.down)))
+    return turned
+
+
+def _balanced(delta: Delta, rank: int) -> Delta:
+    """The same change by factors of equal size, with rows and columns of zeros up to that rank."""
+    even = _truncate(delta, delta.rank)
+    missing = rank - even.rank
+    return Delta(np.pad(even.up, ((0, 0), (0, missing))), np.pad(even.down, ((0, missing), (0, 0))))
 
 
 def _average(stem: str, parts: Sequence[tuple[float, Delta]]) -> Delta:
