@@ -19,6 +19,7 @@ from coe.gateway._chat import ChatHandler, Parse
 from coe.gateway._envelope import envelope, error_headers
 from coe.gateway._generation import Generation, Generations, Handler, Paths
 from coe.gateway._metrics import Metrics
+from coe.gateway._note import NOTE, Note
 from coe.gateway._reload import Changing
 from coe.wire import ErrorDetail, ErrorEnvelope, ModelList
 
@@ -123,7 +124,9 @@ class Gateway:
             status = await handler(scope, receive, send)
         except CoeError as error:
             status = error.status
-            await respond(send, status, envelope(error), error_headers(error))
+            note: Note | None = scope.get(NOTE)
+            lines = b"" if note is None else note.failure_lines(generation.built.engine.pool)
+            await respond(send, status, envelope(error), error_headers(error), lines)
         except ClientGone:
             status = 499
             self._metrics.disconnected()

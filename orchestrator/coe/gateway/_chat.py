@@ -38,7 +38,7 @@ from coe.gateway._facts import (
 )
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
-from coe.gateway._note import Note
+from coe.gateway._note import NOTE, Note
 from coe.journal import Journal
 from coe.wire import chat_request, parse_chat
 
@@ -122,7 +122,7 @@ class ChatHandler:
         """`POST /v1/chat/completions`. Returns the status."""
         # Before anything is read: who may not ask costs no memory.
         tenant, guard = caller(scope, self._tenants)
-        note = Note(self._journal, self._clock, self._new_id(), tenant)
+        scope[NOTE] = note = Note(self._journal, self._clock, self._new_id(), tenant)
         return self._complete(scope, receive, send, note, guard)
 
     def other(self, endpoint: str, parse: Parse) -> Handler:
@@ -130,7 +130,7 @@ class ChatHandler:
 
         def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[int]:
             tenant, guard = caller(scope, self._tenants)
-            note = Note(self._journal, self._clock, self._new_id(), tenant, endpoint=endpoint)
+            scope[NOTE] = note = Note(self._journal, self._clock, self._new_id(), tenant, endpoint=endpoint)
             return self._complete(scope, receive, send, note, guard, parse)
 
         return handle

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from coe.contracts import Card
-from coe.engine import Routed, Served, coe_object, confidence
+from coe.engine import Routed, Served, Trail, coe_object, confidence
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _MAX_TOLD = 1024
@@ -68,7 +68,7 @@ def answer_lines(decision_id: str, served: Served, told: Told) -> bytes:
     if routed.switch is not None:
         lines += f"x-coe-session-switch: {routed.switch.why}\r\n".encode("ascii")
     if fallback_from := served.fallback_from:
-        lines += f"x-coe-fallback-from: {_header_value(','.join(fallback_from))}\r\n".encode("ascii")
+        lines += _fallback_line(fallback_from)
     return lines
 
 
@@ -94,6 +94,23 @@ def decision_lines(decision_id: str, routed: Routed, card: Card) -> bytes:
     if routed.switch is not None:
         lines += f"x-coe-session-switch: {routed.switch.why}\r\n".encode("ascii")
     return lines
+
+
+def failure_lines(decision_id: str, trail: Trail, card: Card | None) -> bytes:
+    """The `x-coe-*` headers of an error: which request it was, and what had been decided by then.
+
+    `card` is of the expert that was asked last, or chosen when none was; None when nothing was decided.
+    """
+    if trail.routed is None or card is None:
+        return b"x-coe-schema: 1\r\nx-coe-decision-id: %b\r\n" % decision_id.encode("ascii")
+    lines = decision_lines(decision_id, trail.routed, card)
+    if failed := tuple([attempt.expert for attempt in trail.attempts[:-1]]):
+        lines += _fallback_line(failed)
+    return lines
+
+
+def _fallback_line(experts: tuple[str, ...]) -> bytes:
+    return f"x-coe-fallback-from: {_header_value(','.join(experts))}\r\n".encode("ascii")
 
 
 def _lines(routed: Routed, card: Card) -> bytes:

@@ -13,11 +13,16 @@ from coe.contracts import Card, Reply
 from coe.engine import DEFAULT_TENANT, Served, Trail
 from coe.errors import CoeError
 from coe.gateway._asgi import ClientGone
+from coe.gateway._facts import failure_lines
 from coe.journal import MAX_PROMPT_CHARACTERS, Journal, Line, session_hash
 from coe.wire import ChatRequest, last_user_text
 
 if TYPE_CHECKING:
     from coe.gateway._tracing import Span
+    from coe.pool import Pool
+
+NOTE = "coe.note"
+"""Key of the scope under which a request's note is found, once it has one."""
 
 _MAX_MODEL_CHARACTERS = 256
 """A caller may ask for anything; what no expert or router is called is not worth more."""
@@ -67,6 +72,14 @@ class Note(msgspec.Struct, gc=False):
     def first_byte(self) -> None:
         """The answer begins."""
         self.first_byte_at = self.clock()
+
+    def failure_lines(self, pool: Pool) -> bytes:
+        """The `x-coe-*` headers of an error that answers the request."""
+        trail, card = self.trail, None
+        if trail.routed is not None:
+            asked = trail.attempts[-1].expert if trail.attempts else trail.routed.decision.expert
+            card = pool.member(asked).expert.card
+        return failure_lines(self.request_id, trail, card)
 
     def __enter__(self) -> Note:
         return self

@@ -161,7 +161,7 @@ def _one(body: str, summary: str, answer: str) -> Json:
         "summary": summary,
         "parameters": _parameters(),
         "requestBody": {"required": True, **_content(_ref(body))},
-        "responses": {"200": done, "default": _FAILED},
+        "responses": {"200": done, "default": {**_FAILED, "headers": _headers(_ROUTING_HEADERS)}},
     }
 
 
@@ -180,7 +180,7 @@ def _complete(body: str, summary: str) -> Json:
         "summary": summary,
         "parameters": _parameters(),
         "requestBody": {"required": True, **_content(_ref(body))},
-        "responses": {"200": answer, "default": _FAILED},
+        "responses": {"200": answer, "default": {**_FAILED, "headers": _headers(_ROUTING_HEADERS)}},
     }
 
 

@@ -169,6 +169,9 @@ def test_an_unknown_model_is_told_about_auto(gateway: Running) -> None:
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "model_not_found"
     assert "`auto`" in response.json()["error"]["message"]
+    # Nothing was decided, but the request has a name.
+    assert response.headers["x-coe-decision-id"]
+    assert "x-coe-expert" not in response.headers
 
 
 def test_an_expert_that_cannot_serve_is_excluded_by_name(start: Start, upstream: FakeUpstream) -> None:
@@ -198,6 +201,10 @@ def test_when_nobody_answers_the_last_error_is_told(
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     if status in (429, 503):
         assert int(response.headers["retry-after"]) >= 1
+    assert set(response.headers) >= HEADERS
+    # A refusal is an answer: nobody else is asked. All else is tried with the next.
+    told = (response.headers["x-coe-expert"], response.headers.get("x-coe-fallback-from"))
+    assert told == (("a", None) if fault is Fault.REJECTED else ("b", "a"))
 
 
 def test_a_stream_that_never_ends_is_ended_at_the_deadline(start: Start) -> None:
