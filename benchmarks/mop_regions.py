@@ -4,7 +4,9 @@
 
 1. Region recovery: six tasks of mop_tasks shuffled together, 60 examples each; purity of 40 held-back inputs
    per task, the number of regions chosen automatically; parts of the feature space alone; fixed numbers.
-   `commands` does the first of these through `coe mop build --no-instructions` and `coe mop route`.
+   Beside it what a classifier reaches that is told the tasks (ridge regression on the same features): tasks
+   with the same inputs cannot be told apart. `commands` does the first of these through `coe mop build
+   --no-instructions` and `coe mop route`.
 2. Choosing a prompt per region: bbh_prompts, direct or chain of thought, against the better single prompt.
 
 Data: the folder named by COE_DATA, else ../shared/data. One process, no network.
@@ -21,8 +23,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 
 DATA = Path(os.environ.get("COE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EMBEDDER = create(load("coe.embedders", "static"))
+FIRST = 3000  # seed of the first mixture; none of these was looked at while the space was chosen
+FIXED = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 SPACES = {
     "all three": (0.7, 0.7, 1.0),
     "spelling only": (1.0, 0.0, 0.0),
@@ -54,94 +60,124 @@ def rows(path: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def purity(known: Sequence[int], tasks: Sequence[str], new: Sequence[int], truth: Sequence[str]) -> float:
-    """Share of new inputs whose region's commonest known task is their own."""
-    seen: dict[int, Counter[str]] = defaultdict(Counter)
-    for region, task in zip(known, tasks, strict=True):
-        seen[region][task] += 1
-    return float(np.mean([seen[at].most_common(1)[0][0] == own for at, own in zip(new, truth, strict=True)]))
+@dataclass(frozen=True)
+class Mixture:
+    """(input, output, task) of six tasks: 360 rows to build from, 240 to judge by; do any share a third?"""
+
+    known: list[tuple[str, str, str]]
+    new: list[tuple[str, str, str]]
+    same: bool
+
+    def texts(self) -> tuple[list[str], list[str]]:
+        return [row[0] for row in self.known], [row[0] for row in self.new]
+
+    def purity(self, known: Sequence[int], new: Sequence[int]) -> float:
+        """Share of new inputs whose region's commonest known task is their own."""
+        seen: dict[int, Counter[str]] = defaultdict(Counter)
+        for region, (_, _, task) in zip(known, self.known, strict=True):
+            seen[region][task] += 1
+        own = [seen[at].most_common(1)[0][0] if at in seen else "" for at in new]
+        return float(np.mean([told == task for told, (_, _, task) in zip(own, self.new, strict=True)]))
 
 
-Labelled = list[tuple[str, str]]
-
-
-def mixture(seed: int) -> tuple[Labelled, Labelled]:
-    """(input, task) of six tasks: 360 to build from, shuffled, and 240 to judge by."""
-    inputs: dict[str, dict[str, None]] = defaultdict(dict)
+def mixtures(count: int) -> Iterator[Mixture]:
+    outputs: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows("mop_tasks/tasks.jsonl.gz"):
         if isinstance(row["input"], str):
-            inputs[row["task"]][row["input"]] = None
-    rng = random.Random(seed)
-    known: Labelled = []
-    new: Labelled = []
-    for task in rng.sample(sorted(task for task, own in inputs.items() if len(own) >= 100), 6):
-        drawn = rng.sample(list(inputs[task]), 100)
-        known += [(text, task) for text in drawn[:60]]
-        new += [(text, task) for text in drawn[60:]]
-    rng.shuffle(known)
-    return known, new
+            outputs[row["task"]].setdefault(row["input"], str(row["output"]))
+    names = sorted(task for task, own in outputs.items() if len(own) >= 100)
+    for seed in range(FIRST, FIRST + count):
+        rng = random.Random(seed)
+        known: list[tuple[str, str, str]] = []
+        new: list[tuple[str, str, str]] = []
+        tasks = rng.sample(names, 6)
+        for task in tasks:
+            drawn = [(text, outputs[task][text], task) for text in rng.sample(list(outputs[task]), 100)]
+            known += drawn[:60]
+            new += drawn[60:]
+        rng.shuffle(known)
+        pairs = [(outputs[one].keys(), outputs[two].keys()) for one, two in combinations(tasks, 2)]
+        same = any(3 * len(one & two) > min(len(one), len(two)) for one, two in pairs)
+        yield Mixture(known, new, same)
 
 
-def commands(mixtures: int) -> None:
+def summary(name: str, found: Sequence[tuple[float, int]]) -> str:
+    purities = np.array([value for value, _ in found])
+    low, high = paired_interval(purities, 0)
+    return (
+        f"  {name:30} purity {purities.mean():.3f} ({low:.3f} to {high:.3f}), least {purities.min():.3f}, "
+        f"{(purities >= 0.9).mean():.0%} at .90 or more, k {np.mean([k for _, k in found]):.1f}"
+    )
+
+
+def commands(count: int) -> None:
     """Region recovery as a user's script has it, the build's seed differing from the mixture's."""
     found: list[tuple[float, int]] = []
-    for seed in range(mixtures):
-        known, new = mixture(1000 + seed)
+    apart: list[tuple[float, int]] = []
+    for number, mixture in enumerate(mixtures(count)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            given = [{"input": text, "output": task} for text, task in known]
+            given = [{"input": text, "output": output} for text, output, _ in mixture.known]
             (folder / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
-            asked = [{"id": str(at), "input": text} for at, (text, _) in enumerate([*known, *new])]
+            asked = [{"id": str(at), "input": text} for at, text in enumerate(chain(*mixture.texts()))]
             (folder / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
             coe = [str(Path(sys.executable).with_name("coe")), "mop"]
             build = [*coe, "build", "known.jsonl", "--base", "local", "--out", "mop", "--budget", "10"]
             for command in (
-                [*build, "--seed", str(seed % 3), "--no-instructions", "--json"],
+                [*build, "--seed", str(number % 3), "--no-instructions", "--json"],
                 [*coe, "route", "mop", "--input", "asked.jsonl", "--output", "regions.jsonl"],
             ):
                 subprocess.run(command, cwd=folder, check=True, capture_output=True)
             told = [
                 json.loads(line)["region"] for line in (folder / "regions.jsonl").read_text().splitlines()
             ]
-        labels, regions = told[: len(known)], told[len(known) :]
-        value = purity(labels, [task for _, task in known], regions, [task for _, task in new])
-        found.append((value, len(set(labels))))
-        print(
-            f"  mixture {seed}: purity {value:.3f}, k {len(set(labels))}: "
-            f"{', '.join(sorted({task for _, task in known}))}",
-            flush=True,
-        )
-    purities = np.array([value for value, _ in found])
-    low, high = paired_interval(purities, 0)
-    print(
-        f"Through the commands, {mixtures} mixtures: purity {purities.mean():.3f} ({low:.3f} to {high:.3f}), "
-        f"least {purities.min():.3f}, {(purities >= 0.9).mean():.0%} at .90 or more"
+        labels, regions = told[: len(mixture.known)], told[len(mixture.known) :]
+        found.append((mixture.purity(labels, regions), len(set(labels))))
+        apart += [] if mixture.same else found[-1:]
+    print(summary(f"commands, {len(found)} mixtures", found))
+    print(summary(f"commands, {len(apart)} without same inputs", apart), flush=True)
+
+
+def told_the_tasks(space: _space.Space, mixture: Mixture) -> float:
+    """Accuracy on the new inputs of ridge regression from all features to the known tasks."""
+    known, new = (
+        _space._side_by_side(texts, EMBEDDER, space.idf, space.shape_mean, space.shape_scale) - space.mean
+        for texts in mixture.texts()
     )
+    names, truth = np.unique([task for _, _, task in mixture.known], return_inverse=True)
+    targets = np.eye(len(names))[truth]
+    weights = np.linalg.solve(known @ known.T + 0.1 * np.eye(len(known)), targets - targets.mean(axis=0))
+    guess = names[(new @ known.T @ weights + targets.mean(axis=0)).argmax(axis=1)]
+    return float((guess == [task for _, _, task in mixture.new]).mean())
 
 
-def recovery(mixtures: int) -> None:
+def recovery(count: int) -> None:
     found: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for seed in range(mixtures):
-        known, new = mixture(seed)
+    for mixture in mixtures(count):
+        texts, new = mixture.texts()
         for name, weights in SPACES.items():
             _space._WEIGHTS = weights
-            for fixed in (None, 3, 6, 10) if name == "all three" else (None,):
-                space = fit_space([text for text, _ in known], EMBEDDER, np.random.default_rng(0))
-                points = space.place([text for text, _ in known], EMBEDDER)
+            space = fit_space(texts, EMBEDDER, np.random.default_rng(0))
+            points, places = space.place(texts, EMBEDDER), space.place(new, EMBEDDER)
+            for fixed in (None, *FIXED) if name == "all three" else (None,):
                 clusters = choose_regions(points, np.random.default_rng(0), fixed=fixed).clusters
-                places = space.place([text for text, _ in new], EMBEDDER)
                 regions = route(places, clusters.centroids).region.tolist()
-                labels = clusters.labels.tolist()
-                value = purity(labels, [task for _, task in known], regions, [task for _, task in new])
-                found[f"{name}, k {'chosen' if fixed is None else fixed}"].append((value, clusters.k))
+                value = mixture.purity(clusters.labels.tolist(), regions), clusters.k
+                found[f"{name}, k {'chosen' if fixed is None else fixed}"].append(value)
+                if name == "all three" and fixed is None:
+                    found[
+                        "  tasks that share inputs" if mixture.same else "  tasks of different inputs"
+                    ].append(value)
+            if name == "all three":
+                found["told the tasks"].append((told_the_tasks(space, mixture), 6))
     _space._WEIGHTS = SPACES["all three"]
-    print(f"Region recovery, {mixtures} mixtures of 6 tasks")
+    print(f"Region recovery, {count} mixtures of 6 tasks")
     for name, values in found.items():
-        purities = np.array([value for value, _ in values])
-        low, high = paired_interval(purities, 0)
-        sizes = np.mean([k for _, k in values])
         print(
-            f"  {name:30} purity {purities.mean():.3f} ({low:.3f} to {high:.3f}), k {sizes:.1f}", flush=True
+            summary(
+                name if "share" not in name and "different" not in name else f"{name} ({len(values)})", values
+            ),
+            flush=True,
         )
 
 
@@ -242,7 +278,7 @@ PARTS = {"recovery": recovery, "commands": commands}
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", choices=[*PARTS, "prompts"], default=[*PARTS, "prompts"])
-    parser.add_argument("--mixtures", type=int, default=20)
+    parser.add_argument("--mixtures", type=int, default=40)
     parser.add_argument("--splits", type=int, default=6)
     options = parser.parse_args()
     for part in options.parts:

@@ -1,5 +1,7 @@
 """Clustering, the number of regions, demonstrations, routing."""
 
+from collections import Counter
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +127,18 @@ def test_tasks_of_other_looks_are_told_apart(embedder: Embedder) -> None:
     }
     regions = route(space.place([each.input for each in new], embedder), clusters.centroids).region
     assert all(majority[region] == each.task for region, each in zip(regions.tolist(), new, strict=True))
+
+
+def test_operations_of_which_only_numbers_are_shown_are_told_apart(
+    embedder: Embedder, rng: np.random.Generator
+) -> None:
+    pairs = np.sort(rng.integers(1, 99, size=(60, 2))).tolist()
+    texts = [f"{one} {two}" for one, two in pairs] + [f"{one + two} {two}" for one, two in pairs]
+    points = fit_space(texts, embedder, np.random.default_rng(0)).place(texts, embedder)
+    labels = choose_regions(points, np.random.default_rng(0)).clusters.labels
+    sums, differences = Counter(labels[:60].tolist()), Counter(labels[60:].tolist())
+    wrong = sum(min(sums[region], differences[region]) for region in range(labels.max() + 1))
+    assert wrong <= 6, "without the order of numbers it is more than twenty"
 
 
 def test_a_place_does_not_depend_on_its_company(embedder: Embedder) -> None:

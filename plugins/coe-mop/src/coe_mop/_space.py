@@ -8,8 +8,11 @@ inputs reduce them to a few dimensions in which distances can be trusted.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from coe.contracts import Embedder
 
-ALGORITHM = "space/1"
+ALGORITHM = "space/2"
 """Changes when the same tensors would place an input elsewhere."""
 
 _SLOTS = 4096
@@ -28,6 +31,8 @@ _WEIGHTS = (0.7, 0.7, 1.0)  # spelling, meaning, shape; see docs/mop.md for how 
 _DIM = 32
 _SAMPLE = 4000
 _MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
+_MOST_NUMBERS = 50
 _SHIFT = np.uint64(52)  # the upper 12 bits: 4,096 slots
 
 
@@ -37,7 +42,7 @@ class Space:
 
     Attributes:
         idf: float32[4096], weight of each n-gram slot.
-        shape_mean, shape_scale: float32[12].
+        shape_mean, shape_scale: float32[14].
         mean: float32[d], of all blocks side by side.
         axes: float32[d, dim], principal components, orthonormal columns.
     """
@@ -111,7 +116,7 @@ def _spelling(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _shape(texts: Sequence[str]) -> NDArray[np.float32]:
-    """float32[n, 12]: length, words, lines, and how much of an input is digits, capitals, signs …"""
+    """float32[n, 14]: length, words, lines, how much is digits, capitals, signs …, how its numbers go on."""
     return np.array([_facts(text[:_BYTES]) for text in texts], np.float32)
 
 
@@ -132,7 +137,21 @@ def _facts(text: str) -> list[float]:
         10 * text.count('"') / size,
         float(text[-1:] in (".", "?", "!")),
         float(text[:1].isupper()),
+        *_numbers(text),
     ]
+
+
+def _numbers(text: str) -> tuple[float, float]:
+    """Share of steps from number to number that go down, less those up; first number over last, in logs.
+
+    That tells operations apart of which only the numbers are shown: a difference begins with the larger one.
+    """
+    found = [float(number) for number in islice((each[0] for each in _NUMBER.finditer(text)), _MOST_NUMBERS)]
+    if len(found) < 2:
+        return 0.0, 0.0
+    down = sum((before > after) - (before < after) for before, after in pairwise(found))
+    ratio = math.log1p(found[0]) - math.log1p(found[-1])
+    return down / (len(found) - 1), max(-3.0, min(ratio, 3.0))
 
 
 def _components(centred: NDArray[np.float32], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
