@@ -21,6 +21,10 @@ CAUTIONS = (0.0, 1.0, 2.0)
 """How many standard deviations better than the best single expert another must be to be considered."""
 CHEAPER = 0.95
 """A rule counts as cheaper than the best single expert at this part of its cost or less."""
+LIKELY = 1.0
+"""Standard errors above zero from which a gain is used: at one, five such gains of six are real. To ask for the
+two of a test would turn down real gains far more often than it would spare a loss, and what is lost when a gain
+was luck is no more than its noise."""
 KINDS: tuple[Kind, ...] = ("expected", "map")
 
 
@@ -76,10 +80,10 @@ def choose_map(
     Every kind of rule is solved on four fifths of the prompts and scored on the fifth, with several degrees
     of caution. Considered are, in this order: `expected` before `map`, unless that is better beyond a
     standard error; of a kind the least cautious rule within a standard error of its best, then more cautious
-    ones. The first that is worth it is used: one that beats the best single expert beyond noise (the whole
-    95% interval of its gain is above 0), or a cheaper one that ties with it, down to half a standard error
-    below. Where a more cautious one of its kind is better by half of one, a tie is not enough. If none is
-    worth it, the best single expert answers everything.
+    ones. The first that is worth it is used: one whose gain over the best single expert is more than a
+    standard error (`LIKELY`), or a cheaper one that ties with it, down to half a standard error below. Where
+    a more cautious one of its kind is better by half of one, a tie is not enough. If none is worth it, the
+    best single expert answers everything.
 
     Args:
         fall_back: whether to do so; else the first considered is used, and the verdict says what it gains.
@@ -112,9 +116,9 @@ def choose_map(
             break
         gain, ci = paired_bootstrap(tried[best], alone, seed=seed)
         cheaper = _is_cheaper(evidence, made.rule, single_rule(evidence, single))
-        error = (ci[1] - ci[0]) / (2 * 1.96)
+        error = _standard_error(ci)
         tied = gain > (error if _bettered(options, tried, best) else -error / 2)
-        if worth_it := ci[0] > 0 or (cheaper and tied) or not fall_back:
+        if worth_it := gain > LIKELY * error or (cheaper and tied) or not fall_back:
             break
     if not worth_it:
         best = order[0]
@@ -209,6 +213,10 @@ def _is_cheaper(evidence: Evidence, rule: Rule, other: Rule) -> bool:
     return False
 
 
+def _standard_error(ci95: tuple[float, float]) -> float:
+    return (ci95[1] - ci95[0]) / (2 * 1.96)
+
+
 def _verdict(
     single: str | None,
     gain: float,
@@ -228,9 +236,12 @@ def _verdict(
         )
     if len(solved.used()) == 1:
         return f"One expert, `{solved.used()[0]}`, is best in every category: there is nothing to route."
-    if ci[0] <= 0:
-        also = ", at a lower cost" if cheaper else ""
+    if ci[0] > 0:
+        return f"Routing beats `{single}` on held-out prompts by {points}."
+    also = ", at a lower cost" if cheaper else ""
+    if gain > LIKELY * _standard_error(ci):
         return (
-            f"Routing does not beat `{single}` beyond noise on held-out prompts: {points}{also}. It is used."
+            f"Routing beats `{single}` on held-out prompts by {points}{also}: "
+            "more than a standard error, but not beyond noise. It is used."
         )
-    return f"Routing beats `{single}` on held-out prompts by {points}."
+    return f"Routing does not beat `{single}` beyond noise on held-out prompts: {points}{also}. It is used."

@@ -197,13 +197,14 @@ def test_a_cheaper_rule_needs_no_more_than_a_gain() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_gain_within_noise_is_used_only_where_it_is_cheaper(seed: int) -> None:
-    """Slightly better specialists that cost more: what is used beats the best single expert beyond noise."""
+def test_a_gain_within_a_standard_error_is_used_only_where_it_is_cheaper(seed: int) -> None:
+    """Slightly better specialists that cost more: what is used gains more than a standard error."""
     truth = np.array([[0.74, 0.7, 0.3], [0.7, 0.72, 0.3], [0.68, 0.72, 0.3]])
     found = recorded(truth, 400, seed=seed, wrong=0.02)
     choice = choose_map(found, seed=seed)
     cheaper = "at a lower cost" in choice.verdict
-    assert choice.fell_back or cheaper or choice.gain_ci95[0] > 0 or len(choice.map.used()) == 1
+    error = (choice.gain_ci95[1] - choice.gain_ci95[0]) / (2 * 1.96)
+    assert choice.fell_back or cheaper or choice.gain > error or len(choice.map.used()) == 1
     if choice.fell_back:
         assert choice.map.used() == (choice.single,)
         assert "does not beat" in choice.verdict
@@ -213,8 +214,8 @@ def test_a_gain_within_noise_is_used_only_where_it_is_cheaper(seed: int) -> None
 
 def test_what_costs_less_is_judged_in_usd_where_it_is_known() -> None:
     """Fewer characters at a higher price are not a lower cost."""
-    truth = np.array([[0.9, 0.6], [0.6, 0.63], [0.6, 0.63]])
-    found = recorded(truth, 900, seed=1, wrong=0.02)
+    truth = np.array([[0.9, 0.6], [0.6, 0.61], [0.6, 0.61]])
+    found = recorded(truth, 900, seed=2, wrong=0.02)
     dear = replace(found, usd=np.tile([0.001, 0.002], (900, 1)), cost=np.tile([400.0, 200.0], (900, 1)))
     assert "at a lower cost" in choose_map(replace(dear, usd=np.full((900, 2), np.nan)), seed=0).verdict
     assert choose_map(dear, seed=0).fell_back
