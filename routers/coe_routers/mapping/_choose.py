@@ -22,9 +22,8 @@ CAUTIONS = (0.0, 1.0, 2.0)
 CHEAPER = 0.95
 """A rule counts as cheaper than the best single expert at this part of its cost or less."""
 LIKELY = 1.0
-"""Standard errors above zero from which a gain is used: at one, five such gains of six are real. To ask for the
-two of a test would turn down real gains far more often than it would spare a loss, and what is lost when a gain
-was luck is no more than its noise."""
+"""Standard errors above zero from which a gain is used. The two of a test would turn down more gains that are
+real than losses that are not: a rule of no worth loses no more than its own noise."""
 KINDS: tuple[Kind, ...] = ("expected", "map")
 
 
