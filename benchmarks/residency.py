@@ -4,7 +4,8 @@
 
 20 experts, 4 places of equal size, one request at a time. Traces: Zipf(1), independent; bursty, in which each
 of a few users stays with an expert for a while, as conversations do; and, with --journal, the experts and
-times of a journal exported by `coe journal tail --json`. Then the same with all requests there at once, so
+times of a journal exported by `coe journal tail --json`, its times stretched to the same mean rate
+(benchmarks/residency_trace.py makes one). Then the same with all requests there at once, so
 that the planner always sees as many as its window holds; and what grouping alone saves, with one place. Times
 are simulated.
 """
@@ -53,13 +54,14 @@ def bursty(count: int, seed: int, rate_per_s: float) -> list[Call]:
     return trace
 
 
-def journal(path: Path) -> list[Call]:
+def journal(path: Path, rate_per_s: float) -> list[Call]:
     """Chosen experts and times of journal records, one JSON object a line; those with a decision."""
     records = map(json.loads, path.read_text().splitlines())
     calls = [Call(record["time"], record["chosen"]) for record in records if record["chosen"]]
-    return sorted(
-        (Call(call.at_s - calls[0].at_s, call.expert) for call in calls), key=lambda call: call.at_s
-    )
+    calls.sort(key=lambda call: call.at_s)
+    first_s, spanned_s = calls[0].at_s, calls[-1].at_s - calls[0].at_s
+    stretch = len(calls) / rate_per_s / spanned_s
+    return [Call((call.at_s - first_s) * stretch, call.expert) for call in calls]
 
 
 def report(title: str, trace: Sequence[Call], slots: int = SLOTS) -> None:
@@ -101,7 +103,7 @@ def main() -> None:
     report("Zipf(1), all there at once", at_once)
     report("the same", at_once, slots=1)
     if options.journal:
-        report(f"journal {options.journal.name}", journal(options.journal))
+        report(f"journal {options.journal.name}", journal(options.journal, options.rate))
 
 
 if __name__ == "__main__":

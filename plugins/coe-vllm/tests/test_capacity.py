@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -67,6 +67,7 @@ def test_without_room_for_a_cache_nothing_is_served() -> None:
     assert found.bottleneck == "memory: no room for a cache"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 500), st.floats(0, 5000))
 def test_a_larger_batch_is_never_slower_in_all(a: int, b: int, context: float) -> None:
     small, large = sorted((a, b))

@@ -26,6 +26,7 @@ from coe.testing import context
 from coe.testing.conformance import RewardConformance
 from coe.wire import EmbeddingBody, EmbeddingRequest
 from coe_vllm._presets import PRESETS
+from coe_vllm.capacity import measure
 from coe_vllm.merging import merge, read_lora, write_lora
 from coe_vllm.server._arguments import ask, problems
 from coe_vllm.server._check import cache_dir
@@ -34,7 +35,7 @@ from . import models
 from .conftest import make_expert
 from .test_server import alive
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.vllm]
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "vllm_pool"
 START_S = 500
@@ -42,32 +43,12 @@ START_S = 500
 WRITING = "Write a short poem about the sea and the wind."
 PAIR = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
 CODING = "Write a Python function that reverses a linked list."
-CONFIG = """
-experts:
-  base:
-    kind: vllm
-    routable: false
-    model: {base}
-    adapter_slots: 2
-    launch:
-      preset: cpu
-      args: {{max_model_len: 1024, enable_lora: true, max_loras: 2, max_lora_rank: 8}}
-      env: {{HF_HUB_OFFLINE: "1"}}
-      log_file: vllm.log
-  pirate:
-    kind: adapter
-    base: base
-    path: {pirate}
-    base_model: smollm2-135m-instruct
-    card: {{domains: [writing]}}
-  terse: {{kind: adapter, base: base, path: {terse}, base_model: any, card: {{domains: [coding]}}}}
+MORE = """
+  terse-too: {{kind: adapter, base: base, path: {terse}, base_model: any}}
   merged: {{kind: adapter, base: base, path: merged, base_model: any}}
-  buccaneer: {{kind: adapter, base: base, path: {pirate}, base_model: any}}
   spare: {{kind: echo, card: {{domains: [general]}}}}
-routers:
-  auto: {{kind: two-step}}
-server: {{port: 0, request_timeout_s: 300}}
-"""
+
+routers:"""
 
 
 class Gateway:
@@ -77,7 +58,7 @@ class Gateway:
         self.folder = folder
         self.log = ""
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("coe"), "serve", "--verbose"],
+            [Path(sys.executable).with_name("coe"), "serve", "--verbose", "--port", "0"],
             cwd=folder,
             env={**os.environ, "COE_EXAMPLE_MODELS": str(models.CACHE)},
             stdout=subprocess.PIPE,
@@ -123,17 +104,31 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The example as written."""
     folder = tmp_path_factory.mktemp("gateway")
-    values = {"base": models.smollm2(), "pirate": models.pirate(), "terse": models.terse()}
-    (folder / "coe.yaml").write_text(CONFIG.format(**values))
-    parts = {"pirate": read_lora(values["pirate"]), "terse": read_lora(values["terse"])}
-    write_lora(folder / "merged", merge(parts, {"pirate": 0.9, "terse": 0.1}, rank=8).lora)
+    for make in (models.smollm2, models.pirate, models.terse):
+        make()
+    (folder / "coe.yaml").write_bytes((EXAMPLES / "adapters.yaml").read_bytes())
     serving = Gateway(folder)
     try:
         serving.wait_for("vllm ready: expert=base", START_S)
         yield serving
     finally:
         serving.stop()
+
+
+@pytest.fixture(scope="module")
+def extended(gateway: Gateway) -> Gateway:
+    """The same server with more experts, taken in while it runs."""
+    parts = {"pirate": read_lora(models.pirate()), "terse": read_lora(models.terse())}
+    write_lora(gateway.folder / "merged", merge(parts, {"pirate": 0.9, "terse": 0.1}, rank=8).lora)
+    written = (EXAMPLES / "adapters.yaml").read_text()
+    longer = written.replace("\nrouters:", MORE.format(terse=models.terse()))
+    (gateway.folder / "longer.yaml").write_text(longer)
+    at = len(gateway.log)
+    (gateway.folder / "longer.yaml").rename(gateway.folder / "coe.yaml")
+    gateway.wait_for("configuration applied", 60, at)
+    return gateway
 
 
 def test_the_start_is_visible_and_the_card_is_the_servers(gateway: Gateway) -> None:
@@ -169,34 +164,40 @@ def test_an_adapters_answer_streams(gateway: Gateway) -> None:
     assert len(deltas) > 3
 
 
-def test_adapters_come_and_go_under_traffic(gateway: Gateway) -> None:
-    at = len(gateway.log)
-    names = ["pirate", "terse", "buccaneer", "terse", "pirate", "buccaneer", "terse", "pirate"]
+def test_experts_that_are_added_need_no_new_server(extended: Gateway) -> None:
+    listed = httpx.get(f"{extended.url}/v1/models", timeout=20).json()["data"]
+    assert {row["id"] for row in listed} > {"base", "pirate", "terse", "terse-too", "merged", "spare"}
+    assert len(re.findall("vllm launched: expert=base", extended.log)) == 1
+
+
+def test_adapters_come_and_go_under_traffic(extended: Gateway) -> None:
+    at = len(extended.log)
+    names = ["pirate", "terse", "terse-too", "terse", "pirate", "terse-too", "terse", "pirate"]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        texts = list(pool.map(lambda name: gateway.text("Tell me about cats.", name), names))
+        texts = list(pool.map(lambda name: extended.text("Tell me about cats.", name), names))
     for name, text in zip(names, texts, strict=True):
-        assert ('{"answer"' in text) == (name == "terse"), (name, text)
-        assert ("Arr" in text) == (name != "terse"), (name, text)
-    later = gateway.log[at:]
+        assert ('{"answer"' in text) == (name != "pirate"), (name, text)
+        assert ("Arr" in text) == (name == "pirate"), (name, text)
+    later = extended.log[at:]
     assert "adapter unloaded: server=base" in later, "two slots and three adapters"
-    assert "adapter loaded: server=base adapter=buccaneer" in later
+    assert "adapter loaded: server=base adapter=terse-too" in later
 
 
-def test_a_merged_adapter_is_served_and_keeps_what_weighs_most(gateway: Gateway) -> None:
-    assert "Arr" in gateway.text("Tell me about cats.", "merged")
+def test_a_merged_adapter_is_served_and_keeps_what_weighs_most(extended: Gateway) -> None:
+    assert "Arr" in extended.text("Tell me about cats.", "merged")
 
 
-def test_a_killed_server_is_replaced_and_others_answer_meanwhile(gateway: Gateway) -> None:
-    at = len(gateway.log)
-    pid = int(re.findall(r"vllm launched: expert=base pid=(\d+)", gateway.log)[-1])
+def test_a_killed_server_is_replaced_and_others_answer_meanwhile(extended: Gateway) -> None:
+    at = len(extended.log)
+    pid = int(re.findall(r"vllm launched: expert=base pid=(\d+)", extended.log)[-1])
     os.kill(pid, signal.SIGKILL)
-    gateway.wait_for("vllm died: expert=base", 30, at)
-    answer = gateway.ask(WRITING)
+    extended.wait_for("vllm died: expert=base", 30, at)
+    answer = extended.ask(WRITING)
     assert answer.status_code == 200
     assert answer.headers["x-coe-expert"] == "spare"
-    gateway.wait_for("vllm ready: expert=base", START_S, at)
+    extended.wait_for("vllm ready: expert=base", START_S, at)
     until_s = time.monotonic() + 60
-    while (answer := gateway.ask(WRITING)).headers["x-coe-expert"] != "pirate":
+    while (answer := extended.ask(WRITING)).headers["x-coe-expert"] != "pirate":
         assert time.monotonic() < until_s, "the breaker lets it in again after a while"
         time.sleep(0.5)
     assert "Arr" in answer.json()["choices"][0]["message"]["content"]
@@ -240,6 +241,13 @@ def test_the_installed_vllm_takes_every_preset_and_names_mistakes() -> None:
         assert meant in said, said
 
 
+def test_this_machine_is_measured_for_a_plan() -> None:
+    found = measure(Path(sys.executable), 576)
+    assert 0.1 < found.bandwidth_gb_s < 1_000
+    assert 0.001 < found.tflops < 100
+    assert 0.1 < found.operation_us < 1_000
+
+
 def launch(tmp_path: Path, model: Path, **args: Any) -> dict[str, Any]:
     """Keys of a server with a real model."""
     return {
@@ -254,11 +262,12 @@ def launch(tmp_path: Path, model: Path, **args: Any) -> dict[str, Any]:
 
 
 def test_two_servers_share_a_memory_and_a_mixture_names_its_implementation(tmp_path: Path) -> None:
-    """The example as written, but for its port, and for a log file that shows what vLLM says."""
+    """The example as written; only a log file shows besides what vLLM says."""
     config = (EXAMPLES / "two_servers.yaml").read_text()
-    config = config.replace("request_timeout_s: 600", "request_timeout_s: 600\n  port: 0")
     logged = config.replace("load_format: dummy}", "load_format: dummy}\n      log_file: moe.log")
     assert logged != config
+    for make in (models.smollm2, models.moe):
+        make()
     (tmp_path / "coe.yaml").write_text(logged)
     serving = Gateway(tmp_path)
     try:
@@ -282,55 +291,54 @@ def test_two_servers_share_a_memory_and_a_mixture_names_its_implementation(tmp_p
     assert re.search(r"Using CPU.* MoE backend", said), said
 
 
-def test_a_reward_model_scores_alone_as_in_company(tmp_path: Path) -> None:
+def test_a_reward_model_scores_and_any_model_embeds(tmp_path: Path) -> None:
     async def check() -> None:
-        expert = make_expert("vllm-reward", "judge", launch(tmp_path, models.reward(), runner="pooling"))
-        chats = RewardConformance.chats
-        try:
-            async with asyncio.timeout(START_S):
-                await expert.start()
-            together = await expert.score(chats, context(timeout_s=120))
-            assert together.dtype == np.float32
-            assert np.isfinite(together).all()
-            assert len(set(together.tolist())) == len(chats)
-            assert not ((together >= 0) & (together <= 1)).all(), "raw rewards, no sigmoid"
-            turned = await expert.score(chats[::-1], context(timeout_s=120))
-            np.testing.assert_allclose(turned[::-1], together, atol=0.05)  # bfloat16
-            there = {
-                "model": "judge",
-                "base_url": expert._backend.api.root_url,
-                "api_key": expert._backend.api_key,
-            }
-            pooled = make_expert("vllm-reward", "pooled", {**there, "ask": "pooling"})
-            np.testing.assert_allclose(await pooled.score(chats, context(timeout_s=120)), together, atol=0.05)
-            paired = make_expert("vllm-reward", "paired", {**there, "ask": "score"})
-            assert np.isfinite(await paired.score([PAIR], context(timeout_s=120))).all()
-            for attached in (pooled, paired):
-                await attached.aclose()
-        finally:
-            await expert.aclose()
-
-    asyncio.run(check())
-
-
-def test_any_model_embeds_where_the_server_is_told_to(tmp_path: Path) -> None:
-    async def check() -> None:
+        judge = make_expert("vllm-reward", "judge", launch(tmp_path, models.reward(), runner="pooling"))
         keys = launch(tmp_path, models.smollm2(), runner="pooling", convert="embed")
-        expert = make_expert("vllm-embedding", "vectors", keys)
-        payload = {
-            "model": "auto",
-            "input": ["The cat sat on the mat.", "A cat sat on a mat.", "Stocks fell."],
-        }
-        request = EmbeddingRequest(EmbeddingBody(**payload), payload)
+        vectors = make_expert("vllm-embedding", "vectors", keys)
         try:
-            async with asyncio.timeout(START_S):
-                await expert.start()
-            reply = await expert.embeddings(request, context(timeout_s=120))
-            vectors = np.array([row["embedding"] for row in json.loads(reply.body)["data"]])
-            assert vectors.shape == (3, 576)
-            np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
-            assert abs(vectors[0] @ vectors[2]) < 0.999
+            async with asyncio.timeout(START_S), asyncio.TaskGroup() as starting:
+                starting.create_task(judge.start())
+                starting.create_task(vectors.start())
+            await scores(judge)
+            await embeds(vectors)
         finally:
-            await expert.aclose()
+            await judge.aclose()
+            await vectors.aclose()
 
     asyncio.run(check())
+
+
+async def scores(judge: Any) -> None:
+    """Alone as in company, and by each of vLLM's endpoints."""
+    chats = RewardConformance.chats
+    together = await judge.score(chats, context(timeout_s=120))
+    assert together.dtype == np.float32
+    assert np.isfinite(together).all()
+    assert len(set(together.tolist())) == len(chats)
+    assert not ((together >= 0) & (together <= 1)).all(), "raw rewards, no sigmoid"
+    turned = await judge.score(chats[::-1], context(timeout_s=120))
+    np.testing.assert_allclose(turned[::-1], together, atol=0.05)  # bfloat16
+    there = {
+        "model": "judge",
+        "base_url": judge._backend.api.root_url,
+        "api_key": judge._backend.api_key,
+    }
+    pooled = make_expert("vllm-reward", "pooled", {**there, "ask": "pooling"})
+    np.testing.assert_allclose(await pooled.score(chats, context(timeout_s=120)), together, atol=0.05)
+    paired = make_expert("vllm-reward", "paired", {**there, "ask": "score"})
+    assert np.isfinite(await paired.score([PAIR], context(timeout_s=120))).all()
+    for attached in (pooled, paired):
+        await attached.aclose()
+
+
+async def embeds(expert: Any) -> None:
+    """Unit vectors that differ."""
+    texts = ["The cat sat on the mat.", "A cat sat on a mat.", "Stocks fell."]
+    payload = {"model": "auto", "input": texts}
+    request = EmbeddingRequest(EmbeddingBody(**payload), payload)
+    reply = await expert.embeddings(request, context(timeout_s=120))
+    vectors = np.array([row["embedding"] for row in json.loads(reply.body)["data"]])
+    assert vectors.shape == (3, 576)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    assert abs(vectors[0] @ vectors[2]) < 0.999

@@ -247,13 +247,22 @@ def test_whatever_comes_everybody_is_served_in_the_end(events: list[tuple[str, b
     assert not waiting
 
 
-def test_demand_fades() -> None:
-    demand = Demand(half_life_s=10)
-    for at in range(1000):
+def test_demand_fades_fast_at_first_and_slowly_then() -> None:
+    demand = Demand()
+    for at in range(20_000):
         demand.note("a", at * 0.5)
-    assert demand.rate_per_s("a", 500) == pytest.approx(2.0, rel=0.05)
-    assert demand.rate_per_s("a", 510) == pytest.approx(1.0, rel=0.05)
+    rates = [demand.rate_per_s("a", 10_000 + past_s) for past_s in (0, 30, 600)]
+    assert rates == pytest.approx([2.0, 0.25 + 1.5 * 0.5**0.05, 0.75], rel=0.02)
     assert demand.rate_per_s("b", 510) == 0
+
+
+def test_who_was_just_asked_is_kept_before_who_was_asked_as_often_long_ago() -> None:
+    demand = Demand()
+    for at in range(10):
+        demand.note("then", at)
+    for at in range(10):
+        demand.note("now", 100 + at)
+    assert demand.rate_per_s("now", 110) > 1.2 * demand.rate_per_s("then", 110)
 
 
 def zipf(count: int, seed: int) -> list[Call]:

@@ -88,9 +88,7 @@ def command(
     if as_json:
         typer.echo(json.dumps({"machine": dataclasses.asdict(machine), **_document(plan)}))
         return
-    table = Table(
-        "expert", "GB", "cache GB", "batch", "tok/s: alone", "full", "prompts", "busy", "bounded by"
-    )
+    table = Table("expert", "GB", "cache", "batch", "tok/s", "full", "prompts", "busy", "bounded by")
     for name, each in plan.awake.items():
         table.add_row(
             name,
@@ -104,6 +102,7 @@ def command(
             each.bottleneck,
         )
     Console().print(table)
+    typer.echo("GB of weights and cache; tokens a second of one request alone, of a full batch, of prompts.")
     for name in plan.asleep:
         typer.echo(f"{name}: no room beside the others; it sleeps until it is asked.")
     typer.echo(_assumptions(machine, probe is not None))
