@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 _HALF_LIVES_S = (30.0, 600.0)
 _SHARES = (0.25, 0.75)
 """Of the rate. What was just asked comes again soon where callers hold conversations; where they do not, the
-long run says more. Against one half-life of 300 s: 1 to 2 points more hits on three bursty traces, on three of
-Zipf(1) between .1 more and .6 fewer."""
+long run says more. Against one half-life of 300 s: 1 to 2 points more hits on three bursty traces, between
+.1 more and .6 fewer on three of Zipf(1)."""
 
 
 @dataclass(slots=True)
