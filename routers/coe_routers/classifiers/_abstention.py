@@ -82,7 +82,8 @@ class Abstention:
 
 
 def _descending(probabilities: NDArray[np.float32]) -> list[list[float]]:
-    return (-np.sort(-probabilities, axis=1)).tolist()
+    rows: list[list[float]] = probabilities.tolist()
+    return [sorted(row, reverse=True) for row in rows]
 
 
 def mass_before(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:

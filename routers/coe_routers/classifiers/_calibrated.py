@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coe.contracts import Classification
+from coe_routers._compiled import NATIVE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +36,22 @@ def classification(
         temperature: what logits are divided by.
         evidence: bool[n]; rows without get equal probabilities and uncertainty 1.
     """
+    if NATIVE is None:
+        return classification_in_python(logits, categories, temperature, evidence)
+    rows, columns = logits.shape
+    probabilities, uncertainty = NATIVE.calibrate(
+        np.ascontiguousarray(logits, np.float32), evidence, columns, categories, temperature
+    )
+    return Classification(
+        np.frombuffer(probabilities, np.float32).reshape(rows, categories),
+        np.frombuffer(uncertainty, np.float32),
+    )
+
+
+def classification_in_python(
+    logits: NDArray[np.float32], categories: int, temperature: float, evidence: NDArray[np.bool_]
+) -> Classification:
+    """`classification` where nothing is compiled."""
     unknown = [1 / categories] * categories, 1.0
     known: list[bool] = evidence.tolist()
     rows = [

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coe_routers._compiled import NATIVE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -34,7 +36,7 @@ class LinearHead:
     def __post_init__(self) -> None:
         packed = None
         if self.lexical is not None and self.lexical_scales is not None:
-            packed = _packed(self.lexical, self.lexical_scales)
+            packed = pack(self.lexical, self.lexical_scales)
         object.__setattr__(self, "_packed", packed)
 
     @property
@@ -50,17 +52,8 @@ class LinearHead:
             if encoded.dense is not None and self.dense is not None:
                 total += encoded.dense[row].dot(self.dense)
             if encoded.lexical is not None and self._packed is not None:
-                total += self._lexical_part(encoded.lexical[row])
+                add_lexical(total, encoded.lexical[row], self._packed)
         return logits
-
-    def _lexical_part(self, row: SparseRow) -> NDArray[np.float32]:
-        assert self._packed is not None
-        packed = self._packed.take(row.buckets)
-        width = packed.itemsize
-        weights = packed.view(np.int8).reshape(-1, width).astype(np.float32)
-        scales = packed.view(np.float32)[width // 4 - 1 :: width // 4]
-        values: NDArray[np.float32] = row.values * scales
-        return values @ weights[:, : len(self.bias)]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What to save."""
@@ -83,7 +76,25 @@ class LinearHead:
         )
 
 
-def _packed(weights: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.void]:
+def add_lexical(total: NDArray[np.float32], row: SparseRow, packed: NDArray[np.void]) -> None:
+    """Add the weights of a row's buckets, times their values, to float32[c]; `packed` is from `pack`."""
+    if NATIVE is None:
+        add_in_numpy(total, row, packed)
+    else:
+        NATIVE.add_weights(total, row.buckets, row.values, packed, packed.itemsize)
+
+
+def add_in_numpy(total: NDArray[np.float32], row: SparseRow, packed: NDArray[np.void]) -> None:
+    """`add_lexical` where nothing is compiled."""
+    taken = packed.take(row.buckets)
+    width = taken.itemsize
+    weights = taken.view(np.int8).reshape(-1, width).astype(np.float32)
+    scales = taken.view(np.float32)[width // 4 - 1 :: width // 4]
+    values: NDArray[np.float32] = row.values * scales
+    total += values @ weights[:, : len(total)]
+
+
+def pack(weights: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.void]:
     """Each bucket's weights and, in its last four bytes, its scale.
 
     One look-up for both, in pieces of 16 bytes: a size that numpy copies quickly.

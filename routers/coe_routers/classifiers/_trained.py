@@ -80,10 +80,14 @@ class TrainedClassifier:
 
 def evidence(encoded: Encoded) -> NDArray[np.bool_]:
     """Which prompts have anything to go by, bool[n]."""
-    found = np.zeros(len(encoded), np.bool_)
-    if encoded.lexical is not None:
-        found[:] = [len(row.buckets) > 0 for row in encoded.lexical]
-    if encoded.dense is not None and not found.all():
+    if encoded.lexical is None:
+        found = np.zeros(len(encoded), np.bool_)
+    else:
+        read = [len(row.buckets) > 0 for row in encoded.lexical]
+        found = np.array(read, np.bool_)
+        if all(read):
+            return found
+    if encoded.dense is not None:
         found |= encoded.dense.any(axis=1)
     return found
 

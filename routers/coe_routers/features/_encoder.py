@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from coe_routers._compiled import NATIVE
 from coe_routers.features._ngrams import BUCKETS, WORD_BUCKETS, count_ngrams
 from coe_routers.features._reading import read
 from coe_routers.features._shape import shape_buckets
@@ -103,6 +104,15 @@ def shapes(features: Sequence[Features], shape: bool) -> list[NDArray[np.uint32]
 
 def weigh(buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np.float32]) -> SparseRow:
     """TF-IDF with damped counts: `(1 + ln count) * idf`, words and bytes normed separately."""
+    if NATIVE is None:
+        return weigh_in_numpy(buckets, counts, idf)
+    return SparseRow(buckets, np.frombuffer(NATIVE.weigh(buckets, counts, idf, _DAMPED), np.float32))
+
+
+def weigh_in_numpy(
+    buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np.float32]
+) -> SparseRow:
+    """`weigh` where nothing is compiled."""
     values = idf.take(buckets)
     values *= _damped(counts)
     split = int(buckets.searchsorted(WORD_BUCKETS))

@@ -7,7 +7,8 @@ Words have no fixed length: their hash is a polynomial modulo 2^64 taken from on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,42 +34,55 @@ _WORD_BYTE = bytes(
 """1 for every byte that belongs to a word; all bytes of characters beyond ASCII do."""
 
 
-@dataclass(frozen=True, slots=True)
+class Words(NamedTuple):
+    """The words of a text.
+
+    Attributes:
+        hashes: uint64[k].
+        before: int64[k], place of the byte before each word.
+        last: int64[k], place of each word's last byte.
+    """
+
+    hashes: NDArray[np.uint64]
+    before: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Reading:
     """A text as features see it.
 
     Attributes:
         text: as it came.
         lowered: UTF-8 in lower case, runs of white space as one space, a space at both ends.
-        folded: `lowered` with every digit as 0; of the same length.
-        words: uint64[k], hash of each word of `folded`.
-        before: int64[k], place of the byte before each word.
-        last: int64[k], place of each word's last byte.
         whole: False when `lowered` lost something: it was cut, or held what UTF-8 cannot say.
     """
 
     text: str
     lowered: bytes
-    folded: bytes
-    words: NDArray[np.uint64]
-    before: NDArray[np.int64]
-    last: NDArray[np.int64]
     whole: bool
+
+    @cached_property
+    def folded(self) -> bytes:
+        """`lowered` with every digit as 0; of the same length."""
+        return self.lowered.translate(_DIGITS_TO_ZERO)
+
+    @cached_property
+    def words(self) -> Words:
+        """The words of `folded`."""
+        return hash_words(self.folded)
 
 
 def read(text: str) -> Reading:
-    """Fold a text and hash its words.
+    """Fold a text.
 
-    Case, digits and runs of white space are folded first: `17*23` and `40*51` are the same kind of prompt.
+    Case, digits and runs of white space are folded: `17*23` and `40*51` are the same kind of prompt.
     """
-    lowered, whole = _lowered(text)
-    folded = lowered.translate(_DIGITS_TO_ZERO)
-    words, before, last = hash_words(folded)
-    return Reading(text, lowered, folded, words, before, last, whole)
+    return Reading(text, *_lowered(text))
 
 
-def hash_words(data: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Hashes of the words of `Reading.folded`, and their places: `Reading.words`, `before` and `last`."""
+def hash_words(data: bytes) -> Words:
+    """The words of `Reading.folded`."""
     inside = np.frombuffer(data.translate(_WORD_BYTE), np.uint8)
     edges: NDArray[np.int64] = (inside[1:] != inside[:-1]).nonzero()[0]
     # The text starts and ends with a space, so edges come in pairs: before a word, and at its last byte.
@@ -77,9 +91,9 @@ def hash_words(data: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDAr
     forward, inverse = _POWERS.upto(length)
     sums = np.frombuffer(data, np.uint8) * forward[:length]
     at = np.add.accumulate(sums, out=sums).take(edges)
-    words = at[1::2] - at[0::2]
-    words *= inverse.take(before)
-    return mixed(words), before, last
+    hashes = at[1::2] - at[0::2]
+    hashes *= inverse.take(before)
+    return Words(mixed(hashes), before, last)
 
 
 def mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coe.errors import ArtifactError
+from coe_routers._compiled import NATIVE
 from coe_routers.features._reading import Reading, read
-from coe_routers.features._token_rows import TokenRows
+from coe_routers.features._token_rows import CompiledTokenRows, TokenRows
 from coe_routers.store import read_folder, read_tensors
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class StaticEmbedder:
         fingerprint: str,
     ) -> None:
         self._vocabulary = vocabulary
-        self._tokens = TokenRows(vocabulary)
+        self._tokens = TokenRows(vocabulary) if NATIVE is None else CompiledTokenRows(NATIVE, vocabulary)
         self._vectors = vectors
         self._scales = scales
         self._fingerprint = fingerprint
@@ -84,14 +85,27 @@ class StaticEmbedder:
         for place, reading in enumerate(readings):
             rows = self._tokens.rows(reading)
             if len(rows):
-                embedded[place] = self._mean(rows)
+                embedded[place] = mean_of_rows(rows, self._vectors, self._scales)
         return embedded
 
-    def tokens(self, text: str) -> NDArray[np.int64]:
-        """Rows of the text's tokens, int64[n]: words first, then punctuation."""
+    def tokens(self, text: str) -> NDArray[np.int32]:
+        """Rows of the text's tokens, int32[n]: words first, then punctuation."""
         return self._tokens.rows(read(text))
 
-    def _mean(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        total = self._scales.take(rows).dot(self._vectors.take(rows, axis=0).astype(np.float32))
-        norm = math.sqrt(total.dot(total))
-        return total * np.float32(1 / norm) if norm > 0 else total
+
+def mean_of_rows(
+    rows: NDArray[np.int32], vectors: NDArray[np.int8], scales: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The mean of some rows of `vectors` times their scales, with unit norm: float32[dim]."""
+    if NATIVE is None:
+        return mean_in_numpy(rows, vectors, scales)
+    return np.frombuffer(NATIVE.mean_of_rows(rows, vectors, scales), np.float32)
+
+
+def mean_in_numpy(
+    rows: NDArray[np.int32], vectors: NDArray[np.int8], scales: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """`mean_of_rows` where nothing is compiled."""
+    total = scales.take(rows).dot(vectors.take(rows, axis=0).astype(np.float32))
+    norm = math.sqrt(total.dot(total))
+    return total * np.float32(1 / norm) if norm > 0 else total

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coe_routers._compiled import Native
 from coe_routers.features._reading import Reading, hash_words
 from coe_routers.features._wordpiece import MAX_WORD_CHARS, WordPiece
 
@@ -18,6 +19,8 @@ _ROW_BITS = 20
 _ROW_LIMIT = np.array(1 << _ROW_BITS, np.uint64)
 _ROW_MASK = np.array((1 << _ROW_BITS) - 1, np.uint64)
 _HASHED_AT_ONCE = 256
+_NOTHING, _GIVE_UP = -1, -2
+"""What characters give in `Native.token_rows` that have no row."""
 _CONTROLS = bytes(
     code for code in range(128) if unicodedata.category(chr(code)) == "Cc" and not chr(code).isspace()
 )
@@ -41,30 +44,58 @@ class TokenRows:
         self._split = WordPiece(rows)
         self._table, self._shift = _table(vocabulary)
         marks = bytes(code for code in _MARKS if chr(code) in rows)
-        self._marks = np.array([rows.get(chr(code), 0) for code in range(128)], np.int64)
+        self._marks = np.array([rows.get(chr(code), 0) for code in range(128)], np.int32)
         self._keep_marks = bytes(set(range(256)).difference(marks, _CONTROLS))
         self._no_marks = marks
 
-    def rows(self, reading: Reading) -> NDArray[np.int64]:
-        """Rows of the text's tokens, int64[n]; words first, then punctuation."""
+    def rows(self, reading: Reading) -> NDArray[np.int32]:
+        """Rows of the text's tokens, int32[n]; words first, then punctuation."""
         marks = reading.lowered.translate(None, self._keep_marks)
         # Control characters join what stands around them, and the small sigma depends on it.
         if not reading.whole or marks.translate(None, self._no_marks) or "Σ" in reading.text:
-            return self._split.rows(reading.text).astype(np.int64)
-        words = reading.words
+            return self._split.rows(reading.text)
+        words, starts, ends = reading.words
         entries = self._table.take((words >> self._shift).view(np.int64))
         found = (entries ^ words) < _ROW_LIMIT
         entries &= _ROW_MASK
         parts: list[NDArray[np.integer[Any]]] = [entries.view(np.int64)[found]]
         other = (~found).nonzero()[0]
         if len(other):
-            before, last = reading.before.take(other).tolist(), reading.last.take(other).tolist()
+            before, last = starts.take(other).tolist(), ends.take(other).tolist()
             lowered = reading.lowered
             cut = [lowered[start + 1 : end + 1] for start, end in zip(before, last, strict=True)]
             parts.append(self._split.rows_of(cut))
         if marks:
             parts.append(self._marks.take(np.frombuffer(marks, np.uint8)))
-        return np.concatenate(parts, dtype=np.int64)
+        return np.concatenate(parts, dtype=np.int32, casting="same_kind")
+
+
+class CompiledTokenRows:
+    """The same rows, found by `_native.c`: all words of ASCII letters and digits; the rest by `WordPiece`.
+
+    Args:
+        native: the compiled loops.
+        vocabulary: the token of each row, at most 2^20.
+    """
+
+    def __init__(self, native: Native, vocabulary: Sequence[str]) -> None:
+        rows = {token: row for row, token in enumerate(vocabulary)}
+        self._native = native
+        self._split = WordPiece(rows)
+        self._table = native.token_table(vocabulary)
+        self._marks = np.full(128, _NOTHING, np.int32)
+        for code in _MARKS:
+            self._marks[code] = rows.get(chr(code), _NOTHING)
+        # Control characters join what stands around them.
+        self._marks[list(_CONTROLS)] = _GIVE_UP
+
+    def rows(self, reading: Reading) -> NDArray[np.int32]:
+        """Rows of the text's tokens, int32[n], in its order."""
+        # Which small sigma it becomes depends on what stands around it.
+        if not reading.whole or "Σ" in reading.text:
+            return self._split.rows(reading.text)
+        rows = self._native.token_rows(reading.lowered, self._table, self._marks, self._split)
+        return self._split.rows(reading.text) if rows is None else np.frombuffer(rows, np.int32)
 
 
 def _plain(token: str) -> bool:
@@ -81,6 +112,6 @@ def _table(vocabulary: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.ui
     # From the last to the first: the one that is written last stays.
     for end in range(len(rows), 0, -_HASHED_AT_ONCE):
         some = rows[max(0, end - _HASHED_AT_ONCE) : end][::-1]
-        words, _, _ = hash_words(f" {' '.join(vocabulary[row] for row in some)} ".encode())
+        words = hash_words(f" {' '.join(vocabulary[row] for row in some)} ".encode()).hashes
         table[(words >> shift).astype(np.int64)] = (words & ~_ROW_MASK) | np.array(some, np.uint64)
     return table, shift

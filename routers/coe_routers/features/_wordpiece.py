@@ -47,6 +47,7 @@ class WordPiece(dict[str | bytes, bytes]):
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
         super().__init__()
         self._vocabulary = vocabulary
+        self._longest = max(map(len, vocabulary), default=0)
 
     def rows(self, text: str) -> NDArray[np.int32]:
         """Rows of the text's tokens in order, int32[n]; a word without any known piece gives none."""
@@ -74,7 +75,7 @@ class WordPiece(dict[str | bytes, bytes]):
         start = 0
         while start < len(word):
             prefix = "##" if start else ""
-            for end in range(len(word), start, -1):
+            for end in range(min(len(word), start + self._longest), start, -1):
                 row = self._vocabulary.get(prefix + word[start:end])
                 if row is not None:
                     pieces.append(row)

