@@ -105,13 +105,13 @@ def test_the_command_prints_the_plan(tmp_path: Path) -> None:
 
 
 def test_the_engine_adds_to_each_step_and_bounds_small_models() -> None:
-    slow = replace(MACHINE, step_ms=2, layer_us=100, request_us=10)
+    slow = replace(MACHINE, step_ms=2, layer_us=100, request_us=10, request_layer_us=1)
     small = Size(params_b=0.01, active_params_b=0.01, layers=30)
     seconds, bottleneck = step_s(small, slow, 4, 0)
-    assert seconds == pytest.approx(0.02 / 2000 + 0.002 + 30 * 100e-6 + 4 * 10e-6)
+    assert seconds == pytest.approx(0.02 / 2000 + 0.002 + 30 * 104e-6 + 4 * 10e-6)
     assert bottleneck == "engine"
     deep = replace(DENSE, layers=30)
-    assert step_s(deep, slow, 1, 0) == (pytest.approx(20 / 2000 + 0.00501), "bandwidth: weights")
+    assert step_s(deep, slow, 1, 0) == (pytest.approx(20 / 2000 + 0.00504), "bandwidth: weights")
 
 
 def test_a_prompt_passes_the_output_layer_once_and_reads_the_weights_at_least_once() -> None:

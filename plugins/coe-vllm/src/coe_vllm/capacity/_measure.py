@@ -1,11 +1,13 @@
 """What this machine's CPU does with a model's matrices in bfloat16, as one JSON document on stdout.
 
-Run as a script by a Python that has torch; it imports nothing of coe. Arguments: hidden size, threads.
-It takes a few seconds, of the CPU: what others take of the machine meanwhile counts little.
+Run as a script by a Python that has torch; it imports nothing of coe. Arguments: hidden size, threads. Where
+vLLM for a CPU is installed, its own products are measured, whose weights are packed beforehand; else torch's.
+Seconds are of the CPU: what others take of the machine meanwhile counts little.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -26,8 +28,9 @@ def main() -> None:
     torch: Any = importlib.import_module("torch")
     hidden, threads = int(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(threads)
-    with torch.inference_mode():
-        print(json.dumps(measured(torch, hidden)), flush=True)
+    with contextlib.redirect_stdout(sys.stderr), torch.inference_mode():
+        document = measured(torch, hidden)
+    print(json.dumps(document), flush=True)
 
 
 def measured(torch: Any, hidden: int) -> dict[str, float]:
@@ -38,10 +41,11 @@ def measured(torch: Any, hidden: int) -> dict[str, float]:
     weights = [torch.ones(shape, dtype=torch.bfloat16) for _ in range(max(1, _READ_BYTES // (2 * numbers)))]
     token = torch.ones((1, hidden), dtype=torch.bfloat16)
     prompt = torch.ones((_PROMPT_TOKENS, hidden), dtype=torch.bfloat16)
-    few = weights[: max(1, len(weights) // 8)]
+    products = [product(torch, weight) for weight in weights]
+    few = products[: max(1, len(products) // 8)]
     threads = torch.get_num_threads()
-    read_s = fastest(lambda: [linear(token, weight) for weight in weights]) / threads
-    multiply_s = fastest(lambda: [linear(prompt, weight) for weight in few]) / threads
+    read_s = fastest(lambda: [each(token) for each in products]) / threads
+    multiply_s = fastest(lambda: [each(prompt) for each in few]) / threads
     small = torch.ones((64, 64), dtype=torch.bfloat16)
     row = torch.ones((1, 64), dtype=torch.bfloat16)
     silu = torch.nn.functional.silu
@@ -56,6 +60,17 @@ def measured(torch: Any, hidden: int) -> dict[str, float]:
         "tflops": 2 * numbers * _PROMPT_TOKENS * len(few) / multiply_s / 1e12,
         "operation_us": fastest(chain) / (3 * _CHAIN) * 1e6,
     }
+
+
+def product(torch: Any, weight: Any) -> Callable[[Any], Any]:
+    """What multiplies by a weight as vLLM does on a CPU."""
+    try:
+        operations: Any = importlib.import_module("vllm._custom_ops")
+        importlib.import_module("vllm.platforms").current_platform.import_kernels()
+        handler = operations.create_onednn_mm(weight.t(), 32)
+    except (ImportError, AttributeError, RuntimeError):  # no vLLM, one for a GPU, or one without oneDNN
+        return lambda rows: torch.nn.functional.linear(rows, weight)
+    return lambda rows: operations.onednn_mm(handler, rows, None)
 
 
 def fastest(work: Callable[[], object]) -> float:

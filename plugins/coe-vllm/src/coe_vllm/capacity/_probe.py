@@ -19,6 +19,7 @@ _TIMEOUT_S = 300.0
 _STEP_OPERATIONS = 800
 _LAYER_OPERATIONS = 146
 _REQUEST_OPERATIONS = 40
+_REQUEST_LAYER_OPERATIONS = 8
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -44,6 +45,7 @@ class Measured(msgspec.Struct, frozen=True):
             step_ms=_STEP_OPERATIONS * self.operation_us / 1e3,
             layer_us=_LAYER_OPERATIONS * self.operation_us,
             request_us=_REQUEST_OPERATIONS * self.operation_us,
+            request_layer_us=_REQUEST_LAYER_OPERATIONS * self.operation_us,
         )
 
 

@@ -31,8 +31,9 @@ class Machine:
         bandwidth_gb_s: of that memory.
         tflops: at the precision of the weights.
         efficiency: share of both peaks that real kernels reach.
-        step_ms, layer_us, request_us: what the engine takes besides reading and multiplying: of every step,
-            of every layer in it, of every request in it.
+        step_ms, layer_us, request_us, request_layer_us: what the engine takes besides reading and
+            multiplying: of every step, of every layer in it, of every request in it, of every request in
+            every layer.
     """
 
     memory_gb: float
@@ -42,6 +43,7 @@ class Machine:
     step_ms: float = 0.0
     layer_us: float = 0.0
     request_us: float = 0.0
+    request_layer_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,8 @@ def _compute_s(machine: Machine, passed_b: float) -> float:
 
 
 def _engine_s(size: Size, machine: Machine, batch: int) -> float:
-    return machine.step_ms / 1e3 + (size.layers * machine.layer_us + batch * machine.request_us) / 1e6
+    layer_us = machine.layer_us + batch * machine.request_layer_us
+    return machine.step_ms / 1e3 + (size.layers * layer_us + batch * machine.request_us) / 1e6
 
 
 def estimate(
