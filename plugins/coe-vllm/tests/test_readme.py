@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coe.config import ServerConfig
 from coe.errors import CoeError
 from coe_vllm._settings import AdapterSettings, Launch, MemorySettings, RewardSettings
 
@@ -52,6 +53,13 @@ def test_every_configuration_can_be_built(experts: dict[str, dict[str, Any]], tm
         except CoeError as error:
             raise AssertionError(f"{name}: {error}") from error
     assert built
+
+
+def test_the_examples_are_asked_where_they_listen() -> None:
+    told = re.findall(r"127\.0\.0\.1:(\d+)", (EXAMPLES / "README.md").read_text())
+    for path in EXAMPLES.glob("*.yaml"):
+        server = ServerConfig.model_validate(yaml.safe_load(path.read_text())["server"])
+        assert set(told) == {str(server.port)}, path.name
 
 
 def test_every_setting_is_in_the_tables() -> None:
