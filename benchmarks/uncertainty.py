@@ -64,6 +64,7 @@ def main() -> None:
             [Features(text=text) for text, _ in train],
             [label for _, label in train],
             embedder=embedder,
+            shape=True,
             options=FitOptions(folds=5, correct=True, keep=asked.keep),
         )
         classifier, rule = fitted.classifier, fitted.abstention
