@@ -24,6 +24,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ from coe_dmoerm._evaluate import pair_outcomes, pair_prompts, prompt_interval, r
 from coe_dmoerm._heads import Choice
 from coe_dmoerm._items import Data, Item, rated_pairs, read_data
 from coe_dmoerm._model import RewardModel, TrainSettings, lesson_of, train
-from coe_dmoerm._reader import Raw, fit_reader, read_raw
-from coe_dmoerm._ridge import kernels, mixed, solve
+from coe_dmoerm._reader import Raw, Read, fit_reader, read_raw
+from coe_dmoerm._ridge import solve
 
 DATA = Path(os.environ.get("COE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SIZES = (1, 2, 4, 8, 16)
@@ -84,23 +85,29 @@ def resampled(data: Data, seed: int) -> list[int]:
     return [row for row, item in enumerate(data.items) if item.prompt in kept]
 
 
+def plain(read: Read, raw: Raw) -> tuple[NDArray[np.float32], Any]:
+    """Surface facts without those that a corpus gives, and TF-IDF of words."""
+    surface = read.standard[:, : raw.facts.shape[1]]
+    return surface / np.sqrt(np.float32(surface.shape[1])), read.blocks["words"]
+
+
 def plain_ridge(
     data: Data, raw: Raw, held: Raw, tasks: Sequence[str], own: Sequence[str]
 ) -> NDArray[np.float64]:
     """One ridge per task on facts and n-grams, of the mean rating: what there is to beat."""
-    choice = Choice((1.0, 0.0, 1.0, 0.0, 0.0), 1.0, 0.0)
     found = np.zeros(len(held))
     for task in tasks:
         rows = [row for row, item in enumerate(data.items) if item.task == task]
         there = np.array([row for row, name in enumerate(own) if name == task])
         lesson = lesson_of(data.take(rows), raw.take(np.array(rows)), task)
-        reader = fit_reader(lesson.raw, np.random.default_rng(0))
-        blocks, others = reader.blocks(lesson.raw), reader.blocks(held.take(there))
+        reader, read = fit_reader(lesson.raw, lesson.prompts, np.random.default_rng(0))
+        mine, others = (plain(each, lesson.raw) for each in (read, reader.read(held.take(there))))
         mean = np.nanmean(lesson.ratings, axis=1, keepdims=True)
-        dual, _ = solve(mixed(kernels(blocks), choice), lesson.prompts, mean, choice)
-        for name, share in zip(blocks, choice.shares, strict=True):
-            if share:
-                found[there] += (others[name] @ (blocks[name].T @ dual))[:, 0]
+        kernel = sum((block @ block.T for block in mine), np.zeros((len(rows), len(rows))))
+        dual, _ = solve(np.asarray(kernel), lesson.prompts, mean, Choice((), 1.0, 0.0))
+        found[there] = sum(
+            (other @ (block.T @ dual))[:, 0] for other, block in zip(others, mine, strict=True)
+        )
     return found
 
 

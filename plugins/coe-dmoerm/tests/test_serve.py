@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from coe.contracts import Appraiser, RewardExpert
+from coe.contracts import Appraiser, Embedder, RewardExpert
 from coe.errors import ArtifactError, ExpertRejected
 from coe.testing import build, chat, context, create, load
 from coe_dmoerm._items import Item
@@ -23,7 +23,7 @@ def expert(model_dir: Path, **keys: Any) -> Any:
     return create(load("coe.experts", "dmoerm"), "judge", {"model": str(model_dir), **keys}, build())
 
 
-def test_the_expert_says_what_the_model_says(model: RewardModel, model_dir: Path) -> None:
+def test_the_expert_says_what_the_model_says(model: RewardModel, model_dir: Path, embedder: Embedder) -> None:
     judge = expert(model_dir)
     assert isinstance(judge, RewardExpert)
     assert isinstance(judge, Appraiser)
@@ -36,7 +36,7 @@ def test_the_expert_says_what_the_model_says(model: RewardModel, model_dir: Path
     np.testing.assert_allclose(rewards, [each.reward for each in found], rtol=1e-6)
     assert rewards[1] > rewards[0]
     items = [Item("", None, ASKED["content"], "", answer, {}) for answer in answers]
-    direct = [each.reward for each in model.score(items, cast("Any", judge)._opened.embedder)]
+    direct = [each.reward for each in model.score(items, embedder)]
     np.testing.assert_allclose(rewards, direct, rtol=1e-6)
 
 

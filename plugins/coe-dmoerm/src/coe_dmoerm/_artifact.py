@@ -117,3 +117,8 @@ def read_folder(path: Path) -> Saved:
     except SafetensorError as error:
         raise ArtifactError(f"{path / TENSORS} holds no tensors: {error}.") from error
     return Saved(about, tensors, hashlib.sha256(raw).hexdigest())
+
+
+def within(tensors: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The tensors whose name begins with the prefix, by the rest of their name."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

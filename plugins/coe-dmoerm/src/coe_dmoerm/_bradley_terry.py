@@ -39,5 +39,30 @@ def fit_linear(differences: Any, l2: float, start: NDArray[np.float64] | None = 
     return np.asarray(found.x, np.float64)
 
 
+def fit_rewards(rows: Any, pairs: NDArray[np.int64], l2: float) -> NDArray[np.float64]:
+    """Weights float64[d] of rewards that minimise the loss on pairs plus l2/2 · |w|².
+
+    Rewards are computed once for each item: there are many more pairs than items.
+
+    Args:
+        rows: [n, d], features of the items; dense or sparse.
+        pairs: int64[m, 2], the better and the worse.
+        l2: pulls towards 0.
+    """
+    better, worse = pairs.T
+    turned = rows.T.tocsr() if hasattr(rows, "tocsr") else rows.T
+
+    def objective(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        rewards = rows @ weights
+        loss, slope = loss_and_slope(rewards[better] - rewards[worse])
+        by_reward = np.bincount(better, slope, len(rewards)) - np.bincount(worse, slope, len(rewards))
+        return loss + l2 / 2 * float(weights @ weights), turned @ by_reward + l2 * weights
+
+    found: Any = library("scipy.optimize").minimize(
+        objective, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 100}
+    )
+    return np.asarray(found.x, np.float64)
+
+
 def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-np.logaddexp(0, -values))

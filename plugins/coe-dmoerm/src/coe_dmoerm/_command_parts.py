@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from coe.contracts import Host
+from coe.contracts import Embedder, Host
 from coe.errors import ConfigError, DataError
+from coe_dmoerm._saved import Opened, read_model
 
+ModelArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `coe rewards train` wrote.")]
+BaseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--base", metavar="FOLDER", help="Language model of the adapters (lora).", show_default=False
+    ),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Configuration.", show_default=False)
 ]
@@ -42,3 +51,22 @@ def print_json(value: Mapping[str, Any]) -> None:
     """Print for programs."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def embedders(context: typer.Context, config: Path | None) -> Callable[[str, Mapping[str, Any]], Embedder]:
+    """What makes embedders, by the host."""
+    host = host_of(context)
+
+    def make(kind: str, settings: Mapping[str, Any]) -> Embedder:
+        async def run() -> Embedder:
+            async with host.open(config) as build:
+                return build.embedder(kind, settings)
+
+        return asyncio.run(run())
+
+    return make
+
+
+def open_model(context: typer.Context, model: Path, config: Path | None, base: Path | None = None) -> Opened:
+    """Read a reward model. Raises `ArtifactError`."""
+    return read_model(model, embedders(context, config), base)

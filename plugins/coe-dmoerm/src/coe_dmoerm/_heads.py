@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coe_dmoerm._bradley_terry import fit_linear
+from coe_dmoerm._bradley_terry import fit_rewards
 from coe_dmoerm._libraries import library
-from coe_dmoerm._reader import BLOCKS, Raw, Reader, fit_reader
+from coe_dmoerm._reader import BLOCKS, Raw, Read, Reader, fit_reader
 from coe_dmoerm._ridge import MOST_ROWS, Choice, kernels, mixed, primal, solve
 from coe_dmoerm._trees import Trees, fit_trees
 
@@ -102,14 +102,14 @@ class Heads:
     bias: NDArray[np.float32]
     trees: Trees | None
 
-    def hidden(self, raw: Raw) -> NDArray[np.float32]:
+    def hidden(self, read: Read) -> NDArray[np.float32]:
         """float32[n, h, 6]: what each of `PARTS` adds."""
-        blocks = self.reader.blocks(raw)
-        found = np.zeros((len(raw), len(self.names), len(PARTS)), np.float32)
+        blocks = read.blocks
+        found = np.zeros((len(read.standard), len(self.names), len(PARTS)), np.float32)
         for part, name in enumerate(BLOCKS):
             found[:, :, part] = blocks[name] @ self.weights[name]
         if self.trees is not None:
-            said = self.trees.predict(self.reader.standard(raw))
+            said = self.trees.predict(read.standard)
             found[:, : said.shape[1], len(BLOCKS)] = said - self.bias[: said.shape[1]]
         return found
 
@@ -150,31 +150,67 @@ def head_names(lesson: Lesson) -> tuple[str, ...]:
     return (*lesson.names, *judged, *([WHOLE] if len(lesson.pairs) else []))
 
 
-def choose(lesson: Lesson, folds: NDArray[np.int64], seed: int) -> Settings:
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A lesson that was read.
+
+    Attributes:
+        lesson: itself.
+        reader: fitted to it.
+        read: what the reader makes of it.
+        rows: int64[r], the rated items that ratings are learnt from, at most `MOST_ROWS`.
+        products: float64[r, r], their inner products, for each block.
+    """
+
+    lesson: Lesson
+    reader: Reader
+    read: Read
+    rows: NDArray[np.int64]
+    products: Mapping[str, NDArray[np.float64]]
+
+    def take(self, kept: NDArray[np.bool_]) -> Study:
+        """Some of the items. The reader stays: what it knows of the others are no ratings."""
+        inside = kept[self.rows]
+        place = np.cumsum(kept) - 1
+        return Study(
+            self.lesson.take(kept),
+            self.reader,
+            self.read.take(np.flatnonzero(kept)),
+            place[self.rows[inside]],
+            {name: product[np.ix_(inside, inside)] for name, product in self.products.items()},
+        )
+
+
+def study(lesson: Lesson, seed: int) -> Study:
+    """Read a lesson."""
+    reader, read = fit_reader(lesson.raw, lesson.prompts, np.random.default_rng(seed))
+    rated = np.flatnonzero(~np.isnan(lesson.ratings).all(axis=1))
+    rows = _at_most(rated, lesson.prompts, np.random.default_rng(seed))
+    products = kernels(read.take(rows).blocks) if len(rows) else {}
+    return Study(lesson, reader, read, rows, products)
+
+
+def choose(studied: Study, folds: NDArray[np.int64]) -> Settings:
     """Choose smoothing and penalty by pair accuracy over folds int64[n] of prompts."""
-    reader = fit_reader(lesson.raw, np.random.default_rng(seed))
-    blocks = reader.blocks(lesson.raw)
-    ridge = _CHOICES[0]
-    if lesson.names and len(lesson.pairs):
-        ridge = _choose_ridge(lesson, blocks, folds)
-    penalty = _PENALTIES[-1]
-    if len(lesson.pairs):
-        penalty = _choose_penalty(lesson, blocks, ridge, folds)
+    ridge, penalty = _CHOICES[0], _PENALTIES[-1]
+    if len(studied.rows) and len(studied.lesson.pairs):
+        ridge = _choose_ridge(studied, folds)
+    if len(studied.lesson.pairs):
+        penalty = _choose_penalty(studied, ridge, folds)
     return Settings(ridge, penalty)
 
 
-def fit_heads(lesson: Lesson, settings: Settings, seed: int) -> Heads:
+def fit_heads(studied: Study, settings: Settings, seed: int) -> Heads:
     """Train all heads of a task."""
+    lesson, blocks = studied.lesson, studied.read.blocks
     names = head_names(lesson)
-    reader = fit_reader(lesson.raw, np.random.default_rng(seed))
-    blocks = reader.blocks(lesson.raw)
     weights = {name: np.zeros((blocks[name].shape[1], len(names)), np.float32) for name in BLOCKS}
     bias = np.zeros(len(names), np.float32)
     trees = None
     if lesson.names:
-        _fit_rated(lesson, blocks, settings.ridge, weights, bias, np.random.default_rng(seed))
+        _fit_rated(studied, settings.ridge, weights, bias)
         filled = np.where(np.isnan(lesson.ratings), bias[: len(lesson.names)], lesson.ratings)
-        trees = fit_trees(reader.standard(lesson.raw), _centred(filled, lesson.prompts), seed)
+        trees = fit_trees(studied.read.standard, _centred(filled, lesson.prompts), seed)
     for at, name in enumerate(names):
         if at < len(lesson.names):
             continue
@@ -182,7 +218,7 @@ def fit_heads(lesson: Lesson, settings: Settings, seed: int) -> Heads:
         found = _fit_pairs(blocks, lesson.pairs[chosen], settings)
         for block in BLOCKS:
             weights[block][:, at] = found[block]
-    return Heads(names, reader, weights, bias, trees)
+    return Heads(names, studied.reader, weights, bias, trees)
 
 
 def folds_of(prompts: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
@@ -202,22 +238,22 @@ def _centred(targets: NDArray[np.float64], prompts: NDArray[np.int64]) -> NDArra
 
 
 def _fit_rated(
-    lesson: Lesson,
-    blocks: Mapping[str, Any],
+    studied: Study,
     choice: Choice,
     weights: Mapping[str, NDArray[np.float32]],
     bias: NDArray[np.float32],
-    rng: np.random.Generator,
 ) -> None:
     """Ridge for each set of capabilities that the same items are rated by."""
-    known = ~np.isnan(lesson.ratings)
+    ratings, prompts = studied.lesson.ratings[studied.rows], studied.lesson.prompts[studied.rows]
+    known = ~np.isnan(ratings)
     for pattern in {tuple(column) for column in known.T.tolist()}:
         columns = [at for at in range(known.shape[1]) if tuple(known[:, at].tolist()) == pattern]
-        rows = _at_most(np.flatnonzero(np.array(pattern)), lesson.prompts, rng)
-        part = {name: blocks[name][rows] for name in BLOCKS}
-        dual, means = solve(
-            mixed(kernels(part), choice), lesson.prompts[rows], lesson.ratings[rows][:, columns], choice
-        )
+        kept = np.flatnonzero(np.array(pattern))
+        if not len(kept):
+            continue
+        kernel = mixed(studied.products, choice)[np.ix_(kept, kept)]
+        dual, means = solve(kernel, prompts[kept], ratings[kept][:, columns], choice)
+        part = studied.read.take(studied.rows[kept]).blocks
         for name, found in primal(part, dual, choice).items():
             weights[name][:, columns] = found
         bias[columns] = means
@@ -244,7 +280,7 @@ def _fit_pairs(
     ]
     sparse = library("scipy.sparse")
     joined: Any = sparse.hstack([sparse.csr_array(blocks[name] * scale) for name, scale in used]).tocsr()
-    found = fit_linear(joined[pairs[:, 0]] - joined[pairs[:, 1]], settings.penalty)
+    found = fit_rewards(joined, pairs, settings.penalty)
     weights = {name: np.zeros(blocks[name].shape[1], np.float32) for name in BLOCKS}
     first = 0
     for name, scale in used:
@@ -254,46 +290,41 @@ def _fit_pairs(
     return weights
 
 
-def _choose_ridge(lesson: Lesson, blocks: Mapping[str, Any], folds: NDArray[np.int64]) -> Choice:
+def _choose_ridge(studied: Study, folds: NDArray[np.int64]) -> Choice:
     """The choice whose prediction of the mean rating orders most held-back pairs rightly."""
-    rated = np.flatnonzero(~np.isnan(lesson.ratings).all(axis=1))
-    rated = _at_most(rated, lesson.prompts, np.random.default_rng(0))
-    targets = np.nanmean(lesson.ratings[rated], axis=1, keepdims=True)
-    products = kernels({name: blocks[name][rated] for name in BLOCKS})
-    mine = folds[rated]
+    lesson, rows = studied.lesson, studied.rows
+    targets = np.nanmean(lesson.ratings[rows], axis=1, keepdims=True)
+    mine, prompts = folds[rows], lesson.prompts[rows]
     row_of = np.full(len(lesson), -1)
-    row_of[rated] = np.arange(len(rated))
+    row_of[rows] = np.arange(len(rows))
     pairs = row_of[lesson.pairs]
     pairs = pairs[(pairs >= 0).all(axis=1)]
 
     def accuracy(choice: Choice) -> float:
-        kernel = mixed(products, choice)
-        said = np.zeros(len(rated))
+        kernel = mixed(studied.products, choice)
+        said = np.zeros(len(rows))
         for fold in range(int(mine.max()) + 1):
             inside, outside = mine != fold, mine == fold
             if not inside.any() or not outside.any():
                 continue
-            dual, _ = solve(
-                kernel[np.ix_(inside, inside)], lesson.prompts[rated][inside], targets[inside], choice
-            )
+            dual, _ = solve(kernel[np.ix_(inside, inside)], prompts[inside], targets[inside], choice)
             said[outside] = (kernel[np.ix_(outside, inside)] @ dual)[:, 0]
         return pair_accuracy(said, pairs)
 
     return max(_CHOICES, key=accuracy) if len(pairs) else _CHOICES[0]
 
 
-def _choose_penalty(
-    lesson: Lesson, blocks: Mapping[str, Any], ridge: Choice, folds: NDArray[np.int64]
-) -> float:
-    side = folds[lesson.pairs[:, 0]]
+def _choose_penalty(studied: Study, ridge: Choice, folds: NDArray[np.int64]) -> float:
+    pairs, blocks = studied.lesson.pairs, studied.read.blocks
+    side = folds[pairs[:, 0]]
     held = side == 0
     if held.all() or not held.any():
         return _PENALTIES[-1]
 
     def accuracy(penalty: float) -> float:
-        found = _fit_pairs(blocks, lesson.pairs[~held], Settings(ridge, penalty))
-        said = sum((blocks[name] @ found[name] for name in BLOCKS), np.zeros(len(lesson)))
-        return pair_accuracy(said, lesson.pairs[held])
+        found = _fit_pairs(blocks, pairs[~held], Settings(ridge, penalty))
+        said = sum((blocks[name] @ found[name] for name in BLOCKS), np.zeros(len(studied.lesson)))
+        return pair_accuracy(said, pairs[held])
 
     return max(_PENALTIES, key=accuracy)
 

@@ -17,11 +17,14 @@ from coe_dmoerm._heads import (
     choose,
     fit_heads,
     folds_of,
+    study,
     without_capabilities,
 )
 from coe_dmoerm._items import UNNAMED, Data
+from coe_dmoerm._length import length_slope
 from coe_dmoerm._reader import Raw, read_raw
-from coe_dmoerm._tasks import TaskRouter, fit_router
+from coe_dmoerm._scored import Scored
+from coe_dmoerm._tasks import TaskRouter, fit_router, routed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from coe_dmoerm._items import Item
 
 _FOLDS = 5
-_ENOUGH = 20
-"""Pairs that the length slope needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +54,9 @@ class TaskScorer:
 
     def score(self, raw: Raw) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Rewards float32[n] and scores of the capabilities float32[n, h]."""
-        hidden = self.heads.hidden(raw)
+        hidden = self.heads.hidden(self.heads.reader.read(raw))
         scores = self.heads.scores(hidden)
         return self.aggregator.rewards(scores, hidden), scores
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What the model says of one item.
-
-    Attributes:
-        reward: higher is better; comparable within a task. Differences are log odds of being preferred.
-        task: whose scorer gave it.
-        aspects: by capability.
-        confidence: the router's probability of the task; 1 where the item names it.
-    """
-
-    reward: float
-    task: str
-    aspects: Mapping[str, float]
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +98,7 @@ class RewardModel:
 
     def score_raw(self, items: Sequence[Item], raw: Raw, *, correct_length: bool = False) -> list[Scored]:
         """The same for items, at least one, that were read already."""
-        tasks, confidences = self._route(items)
+        tasks, confidences = routed(self.router, self.scorers, items)
         found: dict[int, Scored] = {}
         for task in dict.fromkeys(tasks):
             rows = [row for row, own in enumerate(tasks) if own == task]
@@ -127,19 +111,6 @@ class RewardModel:
                 aspects = dict(zip(scorer.heads.names, map(float, scores[at]), strict=True))
                 found[row] = Scored(float(rewards[at]), task, aspects, confidences[row])
         return [found[row] for row in range(len(items))]
-
-    def _route(self, items: Sequence[Item]) -> tuple[list[str], list[float]]:
-        if list(self.scorers) == [UNNAMED]:
-            return [UNNAMED] * len(items), [1.0] * len(items)
-        tasks = [item.task or "" for item in items]
-        confidences = [1.0] * len(items)
-        lost = [row for row, task in enumerate(tasks) if task not in self.scorers]
-        if lost:
-            likely = self.router.probabilities([items[row] for row in lost])
-            for at, row in enumerate(lost):
-                best = int(likely[at].argmax())
-                tasks[row], confidences[row] = self.router.tasks[best], float(likely[at, best])
-        return tasks, confidences
 
 
 def train(
@@ -184,23 +155,27 @@ def train_scorer(lesson: Lesson, settings: TrainSettings) -> TaskScorer:
     say of their own lessons is better than they are.
     """
     folds = folds_of(lesson.prompts, _FOLDS, settings.seed)
-    chosen = choose(lesson, folds, settings.seed)
-    heads = fit_heads(lesson, chosen, settings.seed)
+    studied = study(lesson, settings.seed)
+    chosen = choose(studied, folds)
+    heads = fit_heads(studied, chosen, settings.seed)
     hidden = np.zeros((len(lesson), len(heads.names), len(PARTS)), np.float32)
     scores = np.zeros(hidden.shape[:2], np.float32)
     for fold in range(int(folds.max()) + 1):
         inside = folds != fold
         if not inside.any():
             inside = ~inside  # a single prompt
-        part = lesson.take(inside)
-        made = fit_heads(part, chosen, settings.seed)
+        made = fit_heads(studied.take(inside), chosen, settings.seed)
         held = np.flatnonzero(folds == fold)
         place = np.array([heads.names.index(name) for name in made.names])
-        said = made.hidden(lesson.raw.take(held))
+        said = made.hidden(studied.read.take(held))
         hidden[held[:, None], place] = said
         scores[held[:, None], place] = made.scores(said)
     aggregator = fit_aggregator(scores, hidden, lesson.pairs, folds, settings.aggregator, settings.seed)
-    return TaskScorer(heads, aggregator, _length_slope(lesson, aggregator.rewards(scores, hidden)))
+    return TaskScorer(
+        heads,
+        aggregator,
+        length_slope(log_words(lesson.raw), lesson.pairs, aggregator.rewards(scores, hidden)),
+    )
 
 
 def lesson_of(data: Data, raw: Raw, task: str) -> Lesson:
@@ -224,21 +199,3 @@ def lesson_of(data: Data, raw: Raw, task: str) -> Lesson:
 def log_words(raw: Raw) -> NDArray[np.float32]:
     """ln(1 + words) of each answer, float32[n]: the first of the facts."""
     return raw.facts[:, 0]
-
-
-def _length_slope(lesson: Lesson, rewards: NDArray[np.float32]) -> float:
-    """The reward that a unit of log length brings, minus what it brought among people, both in log odds."""
-    if len(lesson.pairs) < _ENOUGH:
-        return 0.0
-    better, worse = lesson.pairs.T
-    longer = (log_words(lesson.raw)[better] - log_words(lesson.raw)[worse]).astype(np.float64)
-    spread = float(longer @ longer)
-    if spread < 1e-9:
-        return 0.0
-    margin = rewards[better] - rewards[worse]
-    # Of the reward by least squares; of people's choices by the odds that the longer one won.
-    reward_slope = float(longer @ margin) / spread
-    signs = np.sign(longer)[longer != 0]
-    won = (float((signs > 0).sum()) + 1) / (len(signs) + 2)
-    people = float(np.log(won / (1 - won))) / float(np.abs(longer[longer != 0]).mean())
-    return reward_slope - people

@@ -1,18 +1,20 @@
 """The `features` backbone: answers to numbers, without a network to run.
 
-Blocks beside each other: facts (straight and bent), n-grams of words and of characters, meaning. Values of a
-structured prompt are replaced by their keys before n-grams are counted, so that the way of saying is seen.
+Blocks beside each other: facts (some by what others say; straight and bent), n-grams of words and of
+characters, meaning. Values of a structured prompt are replaced by their keys before n-grams are counted, so
+that the way of saying is seen.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from coe_dmoerm._corpus import FACTS, Grams, add, counted, facts_by, grams_of
 from coe_dmoerm._facts import delexicalised, facts_of, read_source, sentences_of, slots, tokens_of
 from coe_dmoerm._libraries import library
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from coe.contracts import Embedder
     from coe_dmoerm._items import Item
 
-ALGORITHM = "facts+ngrams+meaning/1"
+ALGORITHM = "facts+corpus+ngrams+meaning/2"
 """Changes when the same tensors would read an item otherwise."""
 
 BLOCKS = ("facts", "bent", "words", "chars", "meaning")
@@ -40,12 +42,17 @@ class Raw:
         facts: float32[n, f].
         words, chars: counts of hashed n-grams, (buckets int64[m], counts float32[m]) of each item.
         meaning: float32[n, 3 · dim].
+        said, plain: hashed n-grams of each answer, with values of a structured prompt replaced and as it is.
+        given: hashed n-grams of the sentences of each item's prompt and context; none of a structured prompt.
     """
 
     facts: NDArray[np.float32]
     words: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
     chars: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
     meaning: NDArray[np.float32]
+    said: tuple[Grams, ...]
+    plain: tuple[Grams, ...]
+    given: tuple[tuple[Grams, ...], ...]
 
     def take(self, rows: NDArray[np.int64]) -> Raw:
         """Some of the items."""
@@ -55,6 +62,9 @@ class Raw:
             tuple(self.words[row] for row in picked),
             tuple(self.chars[row] for row in picked),
             self.meaning[rows],
+            tuple(self.said[row] for row in picked),
+            tuple(self.plain[row] for row in picked),
+            tuple(self.given[row] for row in picked),
         )
 
     def __len__(self) -> int:
@@ -64,18 +74,46 @@ class Raw:
 def read_raw(items: Sequence[Item], embedder: Embedder) -> Raw:
     """Read items."""
     sources = {text: read_source(text) for item in items for text in (item.prompt, item.context)}
+    shown = {text: _shown(text) for text in sources}
     facts: list[list[float]] = []
+    said: list[Grams] = []
+    plain: list[Grams] = []
     words: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     chars: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     for item in items:
         found = facts_of(item.response, item.prompt, sources[item.prompt], sources[item.context])
         facts.append(list(found.values()))
-        bare = delexicalised(tokens_of(item.response), slots(item.prompt))
+        tokens = tokens_of(item.response)
+        bare = delexicalised(tokens, slots(item.prompt))
+        said.append(grams_of(bare))
+        plain.append(said[-1] if bare == tokens else grams_of(tokens))
         words.append(_counted(_word_grams(bare)))
         chars.append(_counted(_char_grams(" ".join(bare))))
     meant, meaning = _meaning(items, embedder)
     columns = np.hstack([np.array(facts, np.float32).reshape(len(items), -1), meant])
-    return Raw(columns, tuple(words), tuple(chars), meaning)
+    given = tuple((*shown[item.prompt], *shown[item.context]) for item in items)
+    return Raw(columns, tuple(words), tuple(chars), meaning, tuple(said), tuple(plain), given)
+
+
+def _shown(text: str) -> tuple[Grams, ...]:
+    return () if slots(text) else tuple(grams_of(each) for each in sentences_of(tokens_of(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a reader makes of n items.
+
+    Attributes:
+        blocks: a matrix float[n, d] for each of `BLOCKS`, rows of about unit norm; n-grams are sparse.
+        standard: float32[n, f], the facts, of mean 0 and variance 1 in training.
+    """
+
+    blocks: Mapping[str, Any]
+    standard: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.int64]) -> Read:
+        """Some of the items."""
+        return Read({name: block[rows] for name, block in self.blocks.items()}, self.standard[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +121,14 @@ class Reader:
     """What was learnt of the features of one task. Made by `fit_reader`; saved with the model.
 
     Attributes:
-        mean, scale: float32[f], of the facts.
+        said, given: float32[4, SLOTS], n-grams of the answers and of what was given in training.
+        mean, scale: float32[f], of the facts, those by these tables last.
         turns: float32[f, 512], shifts: float32[512]: random Fourier features of the facts.
         words_idf, chars_idf: float32[BUCKETS].
     """
 
+    said: NDArray[np.float32]
+    given: NDArray[np.float32]
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
     turns: NDArray[np.float32]
@@ -95,40 +136,98 @@ class Reader:
     words_idf: NDArray[np.float32]
     chars_idf: NDArray[np.float32]
 
-    def blocks(self, raw: Raw) -> dict[str, Any]:
-        """A matrix float[n, d] for each of `BLOCKS`, rows of about unit norm; n-grams are sparse."""
-        facts = self.standard(raw) / np.sqrt(np.float32(raw.facts.shape[1]))
+    def read(self, raw: Raw) -> Read:
+        """Read items that were not learnt from."""
+        return self.read_scaled(raw, self.standard(raw))
+
+    def read_scaled(self, raw: Raw, standard: NDArray[np.float32]) -> Read:
+        """Read items whose scaled facts float32[n, f] are known."""
+        facts = standard / np.sqrt(np.float32(standard.shape[1]))
         bent = np.cos(facts @ self.turns + self.shifts) * np.sqrt(np.float32(2 / self.turns.shape[1]))
-        return {
+        blocks = {
             "facts": facts,
             "bent": bent,
             "words": _weighed(raw.words, self.words_idf),
             "chars": _weighed(raw.chars, self.chars_idf),
             "meaning": raw.meaning,
         }
+        return Read(blocks, standard)
 
     def standard(self, raw: Raw) -> NDArray[np.float32]:
         """The facts, of mean 0 and variance 1 in training, none far out: float32[n, f]."""
-        return np.clip((raw.facts - self.mean) / self.scale, -_CLIP, _CLIP)
+        totals = (float(self.said[0].sum()), float(self.given[0].sum()))
+        told = [
+            _by_corpus(self.said, self.given, totals, *each) for each in zip(raw.said, raw.plain, strict=True)
+        ]
+        return _scaled(_joined(raw, told), self.mean, self.scale)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """What makes it up."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def fit_reader(raw: Raw, rng: np.random.Generator) -> Reader:
-    """Learn scales and weights of features. Source of the bent facts: Rahimi and Recht 2007."""
-    spread = raw.facts.std(axis=0)
-    columns = raw.facts.shape[1]
-    return Reader(
-        raw.facts.mean(axis=0),
-        # A fact that never varied in training says nothing about a strange answer.
-        np.where(spread > 1e-6, spread, 1e6).astype(np.float32),
+def fit_reader(raw: Raw, prompts: NDArray[np.int64], rng: np.random.Generator) -> tuple[Reader, Read]:
+    """Learn scales and weights of features. Returns what it makes of these items beside it.
+
+    The answers that it learns from are held against what other prompts' answers say, not against
+    themselves: their facts are not what the reader would say of them as of new ones.
+
+    Args:
+        raw: n items.
+        prompts: int64[n], equal for answers to the same prompt.
+        rng: draws the bent facts. Source: Rahimi and Recht 2007.
+    """
+    rows_of = {prompt: np.flatnonzero(prompts == prompt).tolist() for prompt in np.unique(prompts).tolist()}
+    said = counted(raw.said)
+    given = counted(sentence for rows in rows_of.values() for sentence in raw.given[rows[0]])
+    told: list[list[float]] = [[] for _ in range(len(raw))]
+    for rows in rows_of.values():
+        own = [(said, raw.said[row]) for row in rows] + [(given, each) for each in raw.given[rows[0]]]
+        for table, grams in own:
+            add(table, grams, -1.0)
+        totals = (float(said[0].sum()), float(given[0].sum()))
+        for row in rows:
+            told[row] = _by_corpus(said, given, totals, raw.said[row], raw.plain[row])
+        for table, grams in own:
+            add(table, grams, 1.0)
+    facts = _joined(raw, told)
+    columns = facts.shape[1]
+    mean, spread = facts.mean(axis=0), facts.std(axis=0)
+    # A fact that never varied in training says nothing about a strange answer.
+    scale = np.where(spread > 1e-6, spread, 1e6).astype(np.float32)
+    reader = Reader(
+        said,
+        given,
+        mean,
+        scale,
         rng.normal(0, np.sqrt(2 * _WIDTH), (columns, _BENT)).astype(np.float32),
         rng.uniform(0, 2 * np.pi, _BENT).astype(np.float32),
         _idf(raw.words),
         _idf(raw.chars),
     )
+    return reader, reader.read_scaled(raw, _scaled(facts, mean, scale))
+
+
+def _by_corpus(
+    said: NDArray[np.float32],
+    given: NDArray[np.float32],
+    totals: tuple[float, float],
+    bare: Grams,
+    plain: Grams,
+) -> list[float]:
+    # Without texts (structured prompts) the second table is empty, and its facts say nothing.
+    by_given = facts_by(given, totals[1], plain) if totals[1] else [0.0] * FACTS
+    return [*facts_by(said, totals[0], bare), *by_given]
+
+
+def _joined(raw: Raw, told: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    return np.hstack([raw.facts, np.array(told, np.float32).reshape(len(raw), 2 * FACTS)])
+
+
+def _scaled(
+    facts: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    return np.clip((facts - mean) / scale, -_CLIP, _CLIP)
 
 
 def _idf(counted: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> NDArray[np.float32]:

@@ -32,6 +32,10 @@ class DmoermSettings(BaseModel):
     correct_length: bool = Field(
         default=False, description="Take out what length brings beyond what people gave for it."
     )
+    base: Path | None = Field(
+        default=None,
+        description="Language model of a `lora` model, where it lies elsewhere than in training.",
+    )
     task: str | None = Field(
         default=None, description="Score as answers of this task; without it, each is routed to its own."
     )
@@ -39,13 +43,14 @@ class DmoermSettings(BaseModel):
 
 def create(name: str, settings: DmoermSettings, build: Build) -> DmoermExpert:
     """The plugin's factory. Raises `ArtifactError` when the model is refused."""
-    opened = read_model(build.base_dir / settings.model.expanduser(), build.embedder)
+    base = None if settings.base is None else build.base_dir / settings.base.expanduser()
+    opened = read_model(build.base_dir / settings.model.expanduser(), build.embedder, base)
     card = Card(
         name=name,
         kind="reward",
         capabilities=frozenset({"score"}),
         locality="local",
-        description=f"Scores answers to {', '.join(opened.model.scorers)}.",
+        description=f"Scores answers to {', '.join(opened.model.heads)}.",
     )
     return DmoermExpert(build.card(card), settings, opened)
 
@@ -74,7 +79,6 @@ class DmoermExpert:
         found = await asyncio.to_thread(
             self._opened.model.score,
             items,
-            self._opened.embedder,
             correct_length=self._settings.correct_length,
         )
         return [Appraisal(each.reward, each.task, each.aspects) for each in found]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coe_dmoerm._facts import tokens_of
+from coe_dmoerm._items import UNNAMED
 from coe_dmoerm._libraries import library
 
 if TYPE_CHECKING:
@@ -64,6 +65,23 @@ def fit_router(items: Sequence[Item], tasks: Sequence[str], own: Sequence[str], 
     for at, label in enumerate(model.classes_.tolist()):
         weights[:, label], bias[label] = coefficients[at], intercepts[at]
     return TaskRouter(tuple(tasks), weights, bias)
+
+
+def routed(
+    router: TaskRouter, known: Collection[str], items: Sequence[Item]
+) -> tuple[list[str], list[float]]:
+    """The task of each item and how sure that is: its own where that is known, else the router's choice."""
+    if list(known) == [UNNAMED]:
+        return [UNNAMED] * len(items), [1.0] * len(items)
+    tasks = [item.task or "" for item in items]
+    confidences = [1.0] * len(items)
+    lost = [row for row, task in enumerate(tasks) if task not in known]
+    if lost:
+        likely = router.probabilities([items[row] for row in lost])
+        for at, row in enumerate(lost):
+            best = int(likely[at].argmax())
+            tasks[row], confidences[row] = router.tasks[best], float(likely[at, best])
+    return tasks, confidences
 
 
 def _rows(items: Sequence[Item]) -> Any:

@@ -1,9 +1,7 @@
-"""`coe rewards`: train, score, evaluate, label."""
+"""`coe rewards`: train, score, evaluate; label, calibrate and outcomes are beside this."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,25 +9,37 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from coe.contracts import Embedder
 from coe.errors import ConfigError
 from coe_dmoerm._aggregator import Kind
-from coe_dmoerm._command_parts import ConfigOption, JsonOption, host_of, print_json, write_rows
+from coe_dmoerm._answer_commands import calibrate_command, outcomes_command
+from coe_dmoerm._command_parts import (
+    BaseOption,
+    ConfigOption,
+    JsonOption,
+    ModelArgument,
+    embedders,
+    open_model,
+    print_json,
+    write_rows,
+)
 from coe_dmoerm._evaluate import evaluate
 from coe_dmoerm._items import read_data, read_items
 from coe_dmoerm._label_command import label_command
 from coe_dmoerm._model import TrainSettings, train
-from coe_dmoerm._saved import Opened, read_model, write_model
+from coe_dmoerm._saved import write_model
+from coe_dmoerm.lora._model import train_adapters
+from coe_dmoerm.lora._train import LoraSettings
 
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Reward models in two layers (DMoERM): label, train, score, evaluate.",
+    help="Reward models in two layers (DMoERM), cascades and outcomes.",
 )
 app.command("label")(label_command)
+app.command("calibrate")(calibrate_command)
+app.command("outcomes")(outcomes_command)
 
-ModelArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `coe rewards train` wrote.")]
 DataArgument = Annotated[
     list[Path],
     typer.Argument(metavar="DATA…", help="JSON Lines of preference pairs or of ratings; .gz too."),
@@ -51,31 +61,45 @@ def train_command(
         Kind, typer.Option("--aggregator", help="From capabilities to a reward; auto takes the better one.")
     ] = "auto",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything drawn.")] = 0,
-    embedder: Annotated[str, typer.Option("--embedder", help="Entry-point name of an embedder.")] = "static",
+    embedder: Annotated[
+        str, typer.Option("--embedder", help="Entry-point name of an embedder (features).")
+    ] = "static",
+    base: BaseOption = None,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, help="Of a task's scorer; half as many of a capability (lora).")
+    ] = 200,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Of the adapters (lora).")] = 16,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=16, help="Longest prompt and answer together (lora).")
+    ] = 512,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a reward model from preference pairs, ratings, or both."""
-    if backbone == "lora":
-        raise ConfigError("The backbone `lora` is not part of this version.", hint="Use --backbone features.")
+    if (backbone == "lora") != (base is not None):
+        raise ConfigError("--backbone lora and --base FOLDER go together.")
     read = read_data(data)
-    vectors = _embedders(context, config)(embedder, {})
     shown = Console(stderr=True, highlight=False)
-    model = train(read, vectors, TrainSettings(aggregator=aggregator, seed=seed), say=shown.print)
-    facts = {
+    facts: dict[str, Any] = {
         "items": len(read.items),
         "pairs": len(read.pairs),
         "ties_left_out": read.ties,
-        "tasks": {task: list(scorer.heads.names) for task, scorer in model.scorers.items()},
         "seed": seed,
     }
-    revision = write_model(out, model, (embedder, vectors.fingerprint), facts)
+    if base is not None:
+        adapters = LoraSettings(steps=steps, aggregator=aggregator, seed=seed)
+        heads, revision = train_adapters(read, base, (tokens, rank), adapters, out, facts, shown.print)
+    else:
+        vectors = embedders(context, config)(embedder, {})
+        model = train(read, vectors, TrainSettings(aggregator=aggregator, seed=seed), say=shown.print)
+        heads = {task: scorer.heads.names for task, scorer in model.scorers.items()}
+        revision = write_model(out, model, (embedder, vectors.fingerprint), facts)
     if as_json:
-        print_json({"model": str(out), "revision": revision, **facts})
+        print_json({"model": str(out), "revision": revision, "tasks": heads, **facts})
         return
     print(f"{len(read.items)} answers, {len(read.pairs)} pairs, {read.ties} ties left out.")
-    for task, scorer in model.scorers.items():
-        print(f"{task}: {', '.join(scorer.heads.names)}")
+    for task, names in heads.items():
+        print(f"{task}: {', '.join(names)}")
     print(f"Reward model written to {out}.")
 
 
@@ -89,12 +113,13 @@ def score_command(
     ],
     target: Annotated[Path, typer.Option("--output", metavar="FILE", help="JSON Lines to write.")],
     correct_length: LengthOption = False,
+    base: BaseOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Write the reward of each answer: {item_id, reward, task, aspects} per line."""
     items = read_items(source)
-    opened = _open(context, model, config)
-    scored = opened.model.score(items, opened.embedder, correct_length=correct_length)
+    opened = open_model(context, model, config, base)
+    scored = opened.model.score(items, correct_length=correct_length)
     rows = [
         {
             "item_id": item.item_id,
@@ -113,13 +138,14 @@ def evaluate_command(
     model: ModelArgument,
     data: DataArgument,
     correct_length: LengthOption = False,
+    base: BaseOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a model on pairs and ratings that it was not trained on."""
     read = read_data(data)
-    opened = _open(context, model, config)
-    scored = opened.model.score(read.items, opened.embedder, correct_length=correct_length)
+    opened = open_model(context, model, config, base)
+    scored = opened.model.score(read.items, correct_length=correct_length)
     found: dict[str, Any] = {
         "model": str(model),
         "revision": opened.revision,
@@ -142,21 +168,3 @@ def evaluate_command(
                 f"  the longer one is preferred by people in {length['longer_preferred_by_people']:.0%}, by "
                 f"the reward in {length['longer_preferred_by_reward']:.0%}"
             )
-
-
-def _embedders(context: typer.Context, config: Path | None) -> Callable[[str, Mapping[str, Any]], Embedder]:
-    """What makes embedders, by the host."""
-    host = host_of(context)
-
-    def make(kind: str, settings: Mapping[str, Any]) -> Embedder:
-        async def run() -> Embedder:
-            async with host.open(config) as build:
-                return build.embedder(kind, settings)
-
-        return asyncio.run(run())
-
-    return make
-
-
-def _open(context: typer.Context, model: Path, config: Path | None) -> Opened:
-    return read_model(model, _embedders(context, config))

@@ -1,0 +1,1 @@
+"""The `lora` backbone: adapters on a causal language model read the answers."""
