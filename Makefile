@@ -82,11 +82,11 @@ test-litellm: .venv-litellm/.installed
 
 # vLLM for a CPU with coe and its plugin. Its requirements are installed without dependencies: see the lock's head.
 VLLM := plugins/coe-vllm
-.venv-vllm/.installed: $(VLLM)/requirements.lock $(VLLM)/pyproject.toml kernels/pyproject.toml pyproject.toml
+.venv-vllm/.installed: $(VLLM)/requirements.lock $(VLLM)/pyproject.toml plugins/coe-dmoerm/pyproject.toml kernels/pyproject.toml pyproject.toml
 	$(call new_venv,.venv-vllm)
 	.venv-vllm/bin/python -m pip install --quiet $(TORCH_OPTIONS) $(TORCH)
 	$(call pip_install,.venv-vllm) --no-deps --require-hashes -r $(VLLM)/requirements.lock
-	$(call pip_install,.venv-vllm) --no-deps --no-build-isolation -e . -e ./$(VLLM) -e ./kernels
+	$(call pip_install,.venv-vllm) --no-deps --no-build-isolation -e . -e ./$(VLLM) -e ./kernels -e ./plugins/coe-dmoerm
 	@touch $@
 
 vllm-env: .venv-vllm/.installed
@@ -95,6 +95,7 @@ vllm-env: .venv-vllm/.installed
 test-vllm: .venv-vllm/.installed
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python $(VLLM)/tests/models.py
 	.venv-vllm/bin/python -m pytest -m "slow or heavy or not slow" $(VLLM)/tests
+	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest -m heavy plugins/coe-dmoerm/tests
 
 # Builds the kernels by the system's C++ compiler. What needs no vLLM runs in the default environment too.
 test-kernels: .venv-vllm/.installed
