@@ -12,7 +12,7 @@ BIN := .venv/bin
 # runs within it only), the tests' plugin and the worked example.
 EDITABLE := . plugins/coe-dmoerm plugins/coe-mop plugins/coe-vllm kernels tests/plugins/coe-test-plugin examples/coe-calculator
 # What is compiled when the core is installed.
-COMPILED := hatch_build.py routers/coe_routers/_native.c
+COMPILED := hatch_build.py $(wildcard routers/coe_routers/native/*)
 # A CPU build of torch. Where the package index has none, name one that does:
 #   make test-all TORCH_OPTIONS='--extra-index-url URL'
 TORCH := torch==2.13.0+cpu

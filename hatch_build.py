@@ -1,4 +1,4 @@
-"""Compiles `coe_routers/_native.c` with the package, where the machine has a C compiler.
+"""Compiles `coe_routers/native` with the package, where the machine has a C compiler.
 
 Without one, or without Python's headers, the package is built all the same: numpy does the work then. For a
 wheel that fits every machine, switch this off: `HATCH_BUILD_NO_HOOKS=1 pip wheel .`
@@ -32,10 +32,10 @@ class CompileHook(BuildHookInterface[Any]):
         folder = Path(self.root) / PACKAGE
         self.rough = tempfile.TemporaryDirectory(dir=folder if version == "editable" else None)
         built = Path(self.rough.name) / LIBRARY
-        if (why := compiled(folder / "_native.c", built)) is not None:
+        if (why := compiled(folder / "native", built)) is not None:
             self.app.display_warning(f"coe_routers is not compiled, numpy does its work: {why}")
             if version == "editable":
-                # One of an earlier source.
+                # One of earlier sources.
                 (folder / LIBRARY).unlink(missing_ok=True)
         elif version == "editable":
             # By one rename: a process that runs keeps what it has loaded.
@@ -51,7 +51,7 @@ class CompileHook(BuildHookInterface[Any]):
         self.rough.cleanup()
 
 
-def compiled(source: Path, target: Path) -> str | None:
+def compiled(sources: Path, target: Path) -> str | None:
     """Compile; returns why it cannot be done."""
     named = os.environ.get("CC")
     command = shlex.split(named) if named else next(filter(None, map(_found, ("cc", "gcc", "clang"))), None)
@@ -60,7 +60,7 @@ def compiled(source: Path, target: Path) -> str | None:
     include = f"-I{sysconfig.get_path('include')}"
     try:
         done = subprocess.run(  # noqa: S603 - the user's compiler and our own file
-            [*command, *FLAGS, include, str(source), "-o", str(target), "-lm"],
+            [*command, *FLAGS, include, *map(str, sorted(sources.glob("*.c"))), "-o", str(target), "-lm"],
             capture_output=True,
             text=True,
             check=False,

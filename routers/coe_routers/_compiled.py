@@ -1,4 +1,4 @@
-"""The compiled twin of the numpy code that reads a prompt (`_native.c`), where the installation has one.
+"""The compiled twin of the numpy code that reads a prompt (`native/`), where the installation has one.
 
 hatch_build.py compiles it with the package if the machine has a C compiler. Without it everything works, and
 decides the same, in more time.
@@ -7,7 +7,7 @@ decides the same, in more time.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,23 +16,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ScoreTables: TypeAlias = """tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.void],
+    bytes,
+    NDArray[np.int32],
+    Mapping[str | bytes, bytes],
+    NDArray[np.int8],
+    NDArray[np.float32],
+    NDArray[np.float32],
+]"""
+"""idf, the first `1 + ln count`, packed weights of buckets (`classifiers`), table, marks and other words of
+`token_rows`, vectors and scales of `mean_of_rows`, and weights of the embedding, float32[dim, c]."""
+
+
 class Native(Protocol):
-    """What `_native.c` offers. Arrays come back as bytes. Raises `ValueError` for indices out of range."""
+    """What `native/module.c` offers. Arrays come back as bytes.
 
-    def count_ngrams(self, lowered: bytes, others: NDArray[np.uint32], /) -> tuple[bytes, bytes]:
-        """`count_ngrams` of `Reading.lowered` and other buckets, uint32[k]: int64[m] and int64[m]."""
-        ...
-
-    def weigh(
-        self,
-        buckets: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        idf: NDArray[np.float32],
-        damped: NDArray[np.float32],
-        /,
-    ) -> bytes:
-        """The values of `weigh`, float32[m]; `damped` holds the first `1 + ln count`, float32[k]."""
-        ...
+    Raises `ValueError` for indices out of range and for lengths that do not fit.
+    """
 
     def token_table(self, vocabulary: Sequence[str], /) -> bytes:
         """The table of a vocabulary, at most 2^20 tokens, in which `token_rows` looks."""
@@ -55,16 +58,29 @@ class Native(Protocol):
         """The unit-norm mean, float32[dim], of `vectors[rows] * scales[rows]`; `rows` are int32[n]."""
         ...
 
-    def add_weights(
+    def score(
         self,
-        total: NDArray[np.float32],
-        buckets: NDArray[np.int64],
-        values: NDArray[np.float32],
-        packed: NDArray[np.void],
-        width: int,
+        lowered: bytes,
+        others: NDArray[np.uint32],
+        tokens: bytes | None,
+        logits: NDArray[np.float32],
+        vector: NDArray[np.float32],
+        tables: ScoreTables,
         /,
-    ) -> None:
-        """Adds the packed weights of buckets, `width` bytes each with the scale last, times their values."""
+    ) -> bool | None:
+        """Adds both parts of one prompt's logits, and sets `vector` to its embedding, float32[dim].
+
+        Args:
+            lowered: `Reading.lowered`.
+            others: of `count_ngrams`; among the buckets of words.
+            tokens: rows of its tokens, int32[n]; None to find them by the tables.
+            logits: float32[c]; to begin with, the bias.
+            vector: float32[dim]; of length 0 without an embedder.
+            tables: of the encoder and the head.
+
+        Returns:
+            Whether there is anything to go by; None where the tokens cannot be found by the tables.
+        """
         ...
 
     def calibrate(

@@ -4,21 +4,21 @@ import shutil
 import sysconfig
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from coe.contracts import Features
+from coe.contracts import Features, ToolFact
 from coe.testing import create, load, pool_view
 from coe_routers._compiled import NATIVE
+from coe_routers.classifiers import LinearHead, evidence
 from coe_routers.classifiers._calibrated import classification, classification_in_python
-from coe_routers.classifiers._linear import add_in_numpy, add_lexical, pack
-from coe_routers.features import BUCKETS, SparseRow, StaticEmbedder, count_ngrams, read, weigh
-from coe_routers.features._encoder import weigh_in_numpy
-from coe_routers.features._ngrams import count_in_numpy
+from coe_routers.classifiers._scorer import scorer
+from coe_routers.features import BUCKETS, Encoder, StaticEmbedder
 from coe_routers.features._static import mean_in_numpy, mean_of_rows
 from coe_routers.features._token_rows import TokenRows
 
@@ -39,23 +39,50 @@ def test_it_is_compiled_where_there_is_a_compiler() -> None:
     assert NATIVE is not None
 
 
-@needs_native
-@given(TEXTS, st.lists(st.integers(0, BUCKETS - 1), max_size=30))
-@example("ab" * 100_000, [])
-def test_n_grams_are_the_same(text: str, others: list[int]) -> None:
-    more = np.array(others, np.uint32)
-    for found, expected in zip(count_ngrams(read(text), more), count_in_numpy(read(text), more), strict=True):
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
+def small_embedder() -> StaticEmbedder:
+    vocabulary = ["the", "a", "##a", "##b", "b", "1", ".", "é"]
+    vectors = RANDOM.integers(-128, 128, (len(vocabulary), 20)).astype(np.int8)
+    return StaticEmbedder(vocabulary, vectors, RANDOM.random(len(vocabulary), np.float32), "small")
+
+
+def linear(columns: int, dim: int) -> LinearHead:
+    return LinearHead(
+        lexical=RANDOM.integers(-128, 128, (BUCKETS, columns)).astype(np.int8),
+        lexical_scales=RANDOM.random(BUCKETS, np.float32) / 50,
+        dense=RANDOM.random((dim, columns), np.float32) if dim else None,
+        bias=RANDOM.random(columns, np.float32),
+    )
+
+
+IDF = (1 + np.arange(BUCKETS) % 7).astype(np.float32)
+EMBEDDER = small_embedder()
+WAYS = [
+    (encoder, head, scorer(encoder, head))
+    for encoder, head in [
+        (Encoder(IDF, None), linear(1, 0)),
+        (Encoder(IDF, None, shape=True), linear(12, 0)),
+        (Encoder(IDF, EMBEDDER), linear(11, 20)),
+        (Encoder(IDF, EMBEDDER, tools=True, shape=True), linear(58, 20)),
+    ]
+]
 
 
 @needs_native
-@given(TEXTS, st.sampled_from([1, 40, 5000]))
-def test_weights_are_the_same_to_rounding(text: str, often: int) -> None:
-    idf = (1 + np.arange(BUCKETS) % 7).astype(np.float32)
-    buckets, counts = count_ngrams(read(text))
-    found, expected = (function(buckets, counts * often, idf) for function in (weigh, weigh_in_numpy))
-    np.testing.assert_allclose(found.values, expected.values, rtol=1e-6)
+@settings(max_examples=30)
+@given(st.lists(TEXTS | st.sampled_from(["ΑΣ b", "a\x00b", "?", "\ud800 a"]), min_size=1, max_size=4))
+@example(["ab" * 100_000, "a " * 10_000])
+def test_logits_embedding_and_evidence_are_the_same_to_rounding(texts: list[str]) -> None:
+    features = [Features(text=text, tools=(ToolFact("weather", "of a city"),)) for text in texts]
+    for encoder, head, compiled in WAYS:
+        assert compiled is not None
+        encoded, found = encoder.encode(features), compiled.score(features)
+        np.testing.assert_allclose(found.logits, head.logits(encoded), rtol=1e-5, atol=2e-5)
+        np.testing.assert_array_equal(found.evidence, evidence(encoded))
+        assert (found.dense is None) is (encoded.dense is None)
+        if found.dense is not None and encoded.dense is not None:
+            np.testing.assert_allclose(found.dense, encoded.dense, atol=1e-6)
+        (alone,) = compiled.score(features[-1:]).logits
+        np.testing.assert_array_equal(alone, found.logits[-1])
 
 
 @needs_native
@@ -66,19 +93,6 @@ def test_means_are_the_same_to_rounding(rows: np.ndarray, dim: int) -> None:
     np.testing.assert_allclose(
         mean_of_rows(rows, vectors, scales), mean_in_numpy(rows, vectors, scales), atol=1e-6
     )
-
-
-@needs_native
-@given(st.integers(0, 30), st.sampled_from([1, 11, 12, 13, 58]))
-def test_sums_of_weights_are_the_same_to_rounding(count: int, columns: int) -> None:
-    packed = pack(
-        RANDOM.integers(-128, 128, (50, columns)).astype(np.int8), RANDOM.random(50, np.float32) / 100
-    )
-    row = SparseRow(RANDOM.integers(0, 50, count), RANDOM.random(count, np.float32))
-    found, expected = np.ones((2, columns), np.float32)
-    add_lexical(found, row, packed)
-    add_in_numpy(expected, row, packed)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @needs_native
@@ -104,9 +118,8 @@ def test_decisions_are_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> N
     features = [Features(text=text) for text in texts]
     router = create(load("coe.routers", "two-step"))
     compiled, found = router.classifier.classify(features), router.route_batch(features, pool_view("a", "b"))
-    for module in ("features._ngrams", "features._encoder", "features._static", "classifiers._linear"):
+    for module in ("features._static", "classifiers._scorer", "classifiers._calibrated"):
         monkeypatch.setattr(import_module(f"coe_routers.{module}"), "NATIVE", None)
-    monkeypatch.setattr(import_module("coe_routers.classifiers._calibrated"), "NATIVE", None)
     router = create(load("coe.routers", "two-step"))
     plain = router.classifier.classify(features)
     assert isinstance(router.classifier.encoder.embedder._tokens, TokenRows)
@@ -118,33 +131,49 @@ def test_decisions_are_the_same_without_it(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
-def test_what_is_out_of_range_is_refused() -> None:
-    if NATIVE is None:
-        return
-    idf, one = np.ones(4, np.float32), np.ones(1, np.int64)
-    packed, total = np.zeros(4, "V16"), np.zeros(3, np.float32)
-    vectors = np.zeros((2, 4), np.int8)
-    table = NATIVE.token_table(["the"])
-    for bad in (-1, 4, 1 << 40):
-        buckets = np.array([bad], np.int64)
+@needs_native
+def test_what_does_not_fit_is_refused() -> None:
+    assert NATIVE is not None
+    vectors, scales = np.zeros((2, 4), np.int8), np.ones(2, np.float32)
+    marks, table = np.zeros(128, np.int32), NATIVE.token_table(["the"])
+    for row in (-1, 2, 1 << 30):
         with pytest.raises(ValueError, match="out of range"):
-            NATIVE.weigh(buckets, one, idf, idf)
-        with pytest.raises(ValueError, match="out of range"):
-            NATIVE.add_weights(total, buckets, np.ones(1, np.float32), packed, 16)
-        with pytest.raises(ValueError, match="out of range"):
-            NATIVE.mean_of_rows(np.array([bad % 1000 - 500], np.int32), vectors, np.ones(2, np.float32))
-    with pytest.raises(ValueError, match="out of range"):
-        NATIVE.count_ngrams(b" some text ", np.array([1 << 18], np.uint32))
-    with pytest.raises(ValueError, match="do not fit"):
-        NATIVE.add_weights(np.zeros(13, np.float32), one, np.ones(1, np.float32), packed, 16)
+            NATIVE.mean_of_rows(np.array([row], np.int32), vectors, scales)
     with pytest.raises(ValueError, match="do not fit"):
         NATIVE.calibrate(np.ones(5, np.float32), np.ones(2, np.bool_), 3, 3, 1.0)
-    with pytest.raises(ValueError, match="no tables"):
-        NATIVE.token_rows(b" the ", table[:-8], np.zeros(128, np.int32), {})
+    for bad in (table[:-8], b""):
+        with pytest.raises(ValueError, match="no tables"):
+            NATIVE.token_rows(b" the ", bad, marks, {})
+    accent = "\u00e9".encode()
     with pytest.raises(ValueError, match="more tokens than bytes"):
-        NATIVE.token_rows("\u00e9".encode(), table, np.zeros(128, np.int32), {"\u00e9".encode(): bytes(12)})
+        NATIVE.token_rows(accent, table, marks, {accent: bytes(12)})
     with pytest.raises(KeyError):
-        NATIVE.token_rows("\u00e9".encode(), table, np.zeros(128, np.int32), {})
+        NATIVE.token_rows(accent, table, marks, {})
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"others": np.array([1 << 15], np.uint32)}, "out of range"),
+        ({"tokens": np.array([99], np.int32).tobytes()}, "out of range"),
+        ({"logits": np.zeros(70, np.float32)}, "do not fit"),
+        ({"vector": np.zeros(21, np.float32)}, "do not fit"),
+        ({"idf": IDF[1:]}, "do not fit"),
+        ({"packed": np.zeros(5, "V16")}, "do not fit"),
+    ],
+)
+def test_a_score_of_what_does_not_fit_is_refused(change: dict[str, Any], why: str) -> None:
+    assert NATIVE is not None
+    compiled = WAYS[2][2]
+    assert compiled is not None
+    names = ("idf", "damped", "packed", "table", "marks", "words", "vectors", "scales", "dense")
+    given = dict(zip(names, compiled._tables, strict=True))
+    given |= {"others": np.empty(0, np.uint32), "tokens": None}
+    given |= {"logits": np.zeros(11, np.float32), "vector": np.zeros(20, np.float32), **change}
+    first = [given[name] for name in ("others", "tokens", "logits", "vector")]
+    with pytest.raises(ValueError, match=why):
+        NATIVE.score(b" some text ", *first, tuple(given[name] for name in names))
 
 
 def test_the_built_in_vectors_are_read_in_place() -> None:

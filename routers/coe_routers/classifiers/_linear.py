@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coe_routers._compiled import NATIVE
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,8 +34,13 @@ class LinearHead:
     def __post_init__(self) -> None:
         packed = None
         if self.lexical is not None and self.lexical_scales is not None:
-            packed = pack(self.lexical, self.lexical_scales)
+            packed = _pack(self.lexical, self.lexical_scales)
         object.__setattr__(self, "_packed", packed)
+
+    @property
+    def packed(self) -> NDArray[np.void] | None:
+        """Each bucket's n-gram weights and, in its last four bytes, its scale."""
+        return self._packed
 
     @property
     def columns(self) -> int:
@@ -52,7 +55,7 @@ class LinearHead:
             if encoded.dense is not None and self.dense is not None:
                 total += encoded.dense[row].dot(self.dense)
             if encoded.lexical is not None and self._packed is not None:
-                add_lexical(total, encoded.lexical[row], self._packed)
+                _add_lexical(total, encoded.lexical[row], self._packed)
         return logits
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -76,16 +79,7 @@ class LinearHead:
         )
 
 
-def add_lexical(total: NDArray[np.float32], row: SparseRow, packed: NDArray[np.void]) -> None:
-    """Add the weights of a row's buckets, times their values, to float32[c]; `packed` is from `pack`."""
-    if NATIVE is None:
-        add_in_numpy(total, row, packed)
-    else:
-        NATIVE.add_weights(total, row.buckets, row.values, packed, packed.itemsize)
-
-
-def add_in_numpy(total: NDArray[np.float32], row: SparseRow, packed: NDArray[np.void]) -> None:
-    """`add_lexical` where nothing is compiled."""
+def _add_lexical(total: NDArray[np.float32], row: SparseRow, packed: NDArray[np.void]) -> None:
     taken = packed.take(row.buckets)
     width = taken.itemsize
     weights = taken.view(np.int8).reshape(-1, width).astype(np.float32)
@@ -94,7 +88,7 @@ def add_in_numpy(total: NDArray[np.float32], row: SparseRow, packed: NDArray[np.
     total += values @ weights[:, : len(total)]
 
 
-def pack(weights: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.void]:
+def _pack(weights: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.void]:
     """Each bucket's weights and, in its last four bytes, its scale.
 
     One look-up for both, in pieces of 16 bytes: a size that numpy copies quickly.

@@ -9,6 +9,7 @@ import numpy as np
 
 from coe.contracts import Classification
 from coe_routers.classifiers._calibrated import classification
+from coe_routers.classifiers._scorer import Scored, scorer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +63,7 @@ class TrainedClassifier:
         self.temperature = temperature
         self.regions = regions
         self._categories = tuple(categories)
+        self._scorer = scorer(encoder, head)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -70,12 +72,17 @@ class TrainedClassifier:
 
     def classify(self, features: Sequence[Features]) -> Classification:
         """Classify n prompts. A prompt in which nothing can be read has uncertainty 1."""
-        encoded = self.encoder.encode(features)
-        logits = self.head.logits(encoded)
-        found = classification(logits, len(self._categories), self.temperature, evidence(encoded))
-        if encoded.dense is None or self.regions is None:
+        logits, dense, known = (
+            self._scored(features) if self._scorer is None else self._scorer.score(features)
+        )
+        found = classification(logits, len(self._categories), self.temperature, known)
+        if dense is None or self.regions is None:
             return found
-        return Classification(found.probabilities, found.uncertainty, distances(encoded.dense, self.regions))
+        return Classification(found.probabilities, found.uncertainty, distances(dense, self.regions))
+
+    def _scored(self, features: Sequence[Features]) -> Scored:
+        encoded = self.encoder.encode(features)
+        return Scored(self.head.logits(encoded), encoded.dense, evidence(encoded))
 
 
 def evidence(encoded: Encoded) -> NDArray[np.bool_]:

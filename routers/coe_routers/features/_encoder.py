@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe_routers._compiled import NATIVE
 from coe_routers.features._ngrams import BUCKETS, WORD_BUCKETS, count_ngrams
 from coe_routers.features._reading import read
 from coe_routers.features._shape import shape_buckets
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from coe.contracts import Embedder, Features
 
 _NONE = np.empty(0, np.uint32)
-_DAMPED = (1 + np.log(np.maximum(np.arange(4096), 1))).astype(np.float32)
+DAMPED = (1 + np.log(np.maximum(np.arange(4096), 1))).astype(np.float32)
 """`1 + ln count`; texts with an n-gram that occurs more often are rare."""
 
 
@@ -104,15 +103,6 @@ def shapes(features: Sequence[Features], shape: bool) -> list[NDArray[np.uint32]
 
 def weigh(buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np.float32]) -> SparseRow:
     """TF-IDF with damped counts: `(1 + ln count) * idf`, words and bytes normed separately."""
-    if NATIVE is None:
-        return weigh_in_numpy(buckets, counts, idf)
-    return SparseRow(buckets, np.frombuffer(NATIVE.weigh(buckets, counts, idf, _DAMPED), np.float32))
-
-
-def weigh_in_numpy(
-    buckets: NDArray[np.int64], counts: NDArray[np.int64], idf: NDArray[np.float32]
-) -> SparseRow:
-    """`weigh` where nothing is compiled."""
     values = idf.take(buckets)
     values *= _damped(counts)
     split = int(buckets.searchsorted(WORD_BUCKETS))
@@ -124,7 +114,7 @@ def weigh_in_numpy(
 
 def _damped(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     try:
-        return _DAMPED.take(counts)
+        return DAMPED.take(counts)
     except IndexError:
         return (1 + np.log(counts)).astype(np.float32)
 

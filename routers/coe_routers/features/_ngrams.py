@@ -1,4 +1,4 @@
-"""Hashed words, word pairs and byte 4-grams of a text: compiled, or in numpy operations on whole arrays.
+"""Hashed words, word pairs and byte 4-grams of a text, in numpy operations on whole arrays.
 
 Four bytes are read as one integer at every offset and hashed by one multiplication. (Adding n-grams of three
 and five bytes changed accuracy by at most 0.2 points on five sets of prompts and doubled the cost.)
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from coe_routers._compiled import NATIVE
 from coe_routers.features._reading import Reading, mixed
 
 if TYPE_CHECKING:
@@ -45,16 +44,6 @@ def count_ngrams(
         buckets: int64[m], sorted, each once, below `BUCKETS`.
         counts: int64[m].
     """
-    if NATIVE is None:
-        return count_in_numpy(reading, others)
-    buckets, counts = NATIVE.count_ngrams(reading.lowered, others)
-    return np.frombuffer(buckets, np.int64), np.frombuffer(counts, np.int64)
-
-
-def count_in_numpy(
-    reading: Reading, others: NDArray[np.uint32] = _NONE
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`count_ngrams` where nothing is compiled."""
     data, words = reading.folded, reading.words.hashes
     grams, pairs = max(len(data) - 3, 0), max(len(words) - 1, 0)
     own = grams + len(words) + pairs

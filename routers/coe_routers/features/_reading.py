@@ -107,9 +107,7 @@ def _lowered(text: str) -> tuple[bytes, bool]:
     whole = True
     try:
         encoded = text.encode()
-        # Beyond ASCII few characters have two cases or are white space, and few texts hold one that does.
-        rest = "" if text.isascii() else encoded.translate(None, _ASCII).decode()
-        simple = "".join(rest.split()) == rest == rest.lower()
+        simple = text.isascii() or _caseless(encoded)
     except UnicodeEncodeError:
         encoded, whole, simple = b"", False, False
     if simple:
@@ -123,6 +121,12 @@ def _lowered(text: str) -> tuple[bytes, bool]:
         lowered, whole = lowered[:MAX_BYTES], False
     # Spaces at both ends mark the first and the last word.
     return b" %b " % lowered, whole
+
+
+def _caseless(encoded: bytes) -> bool:
+    """Whether no character beyond ASCII is white space or has two cases: few have, and few texts hold one."""
+    rest = encoded.translate(None, _ASCII).decode()
+    return "".join(rest.split()) == rest == rest.lower()
 
 
 class _Powers:

@@ -71,6 +71,21 @@ class StaticEmbedder:
         return self._vocabulary
 
     @property
+    def vectors(self) -> NDArray[np.int8]:
+        """int8[rows, dim]; a row times its scale is the vector of its token."""
+        return self._vectors
+
+    @property
+    def scales(self) -> NDArray[np.float32]:
+        """float32[rows]."""
+        return self._scales
+
+    @property
+    def token_rows(self) -> TokenRows | CompiledTokenRows:
+        """What finds the rows of a text."""
+        return self._tokens
+
+    @property
     def dim(self) -> int:
         """Length of a vector."""
         return int(self._vectors.shape[1])

@@ -71,7 +71,7 @@ class TokenRows:
 
 
 class CompiledTokenRows:
-    """The same rows, found by `_native.c`: all words of ASCII letters and digits; the rest by `WordPiece`.
+    """The same rows by `native/tokens.c`: words of ASCII letters and digits; others by `WordPiece`.
 
     Args:
         native: the compiled loops.
@@ -81,21 +81,28 @@ class CompiledTokenRows:
     def __init__(self, native: Native, vocabulary: Sequence[str]) -> None:
         rows = {token: row for row, token in enumerate(vocabulary)}
         self._native = native
-        self._split = WordPiece(rows)
-        self._table = native.token_table(vocabulary)
-        self._marks = np.full(128, _NOTHING, np.int32)
+        self.words = WordPiece(rows)
+        self.table = native.token_table(vocabulary)
+        self.marks = np.full(128, _NOTHING, np.int32)
         for code in _MARKS:
-            self._marks[code] = rows.get(chr(code), _NOTHING)
+            self.marks[code] = rows.get(chr(code), _NOTHING)
         # Control characters join what stands around them.
-        self._marks[list(_CONTROLS)] = _GIVE_UP
+        self.marks[list(_CONTROLS)] = _GIVE_UP
 
     def rows(self, reading: Reading) -> NDArray[np.int32]:
         """Rows of the text's tokens, int32[n], in its order."""
-        # Which small sigma it becomes depends on what stands around it.
-        if not reading.whole or "Σ" in reading.text:
-            return self._split.rows(reading.text)
-        rows = self._native.token_rows(reading.lowered, self._table, self._marks, self._split)
-        return self._split.rows(reading.text) if rows is None else np.frombuffer(rows, np.int32)
+        found = None
+        if self.lowered_suffices(reading):
+            found = self._native.token_rows(reading.lowered, self.table, self.marks, self.words)
+        return self.words.rows(reading.text) if found is None else np.frombuffer(found, np.int32)
+
+    @staticmethod
+    def lowered_suffices(reading: Reading) -> bool:
+        """Whether the tokens follow from `Reading.lowered`, but for control characters.
+
+        Which small sigma a capital one becomes depends on what stands around it.
+        """
+        return reading.whole and "Σ" not in reading.text
 
 
 def _plain(token: str) -> bool:

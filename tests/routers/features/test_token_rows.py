@@ -31,7 +31,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.text()
     | st.text(st.characters(max_codepoint=127))
