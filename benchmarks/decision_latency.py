@@ -20,7 +20,7 @@ from typing import Any
 
 from coe.contracts import Features
 from coe.testing import create, load, pool_view
-from coe_routers.classifiers import classification, evidence
+from coe_routers.classifiers import classification, evidence, scorer
 from coe_routers.features import Encoder, StaticEmbedder, count_ngrams, read, weigh
 
 TOKENS = (20, 200, 300, 1000, 100_000)
@@ -90,14 +90,19 @@ def parts(classifier: Any, texts: Sequence[str]) -> list[tuple[str, Callable[[An
     encoded = [encoder.encode([Features(text=text)]) for text in texts]
     logits = [(head.logits(each), evidence(each)) for each in encoded]
     categories = len(classifier.categories)
-    return [
+    compiled = scorer(encoder, head)
+    found: list[tuple[str, Callable[[Any], object], Sequence[Any]]] = [
         ("read", read, texts),
-        ("count n-grams", count_ngrams, readings),
-        ("TF-IDF", lambda each: weigh(each[0], each[1], idf), counted),
+        ("count n-grams, numpy", count_ngrams, readings),
+        ("TF-IDF, numpy", lambda each: weigh(each[0], each[1], idf), counted),
         ("static embedding", lambda reading: embedder.embed_readings([reading]), readings),
-        ("linear head", head.logits, encoded),
+        ("linear head, numpy", head.logits, encoded),
         ("probabilities", lambda each: classification(each[0], categories, 1.0, each[1]), logits),
     ]
+    if compiled is not None:
+        prompts = [[Features(text=text)] for text in texts]
+        found.append(("all but probabilities, compiled", compiled.score, prompts))
+    return found
 
 
 def measured(work: Callable[[Any], object], inputs: Sequence[Any], rounds: int = ROUNDS) -> list[float]:
