@@ -75,9 +75,9 @@ int count_ngrams(
     const uint8_t *text, Py_ssize_t length, const uint32_t *others, Py_ssize_t more, const float *idf,
     const int8_t *packed, Py_ssize_t width, Counted *out
 ) {
-    /* Byte n-grams are fewer than bytes, words and pairs together no more than bytes. */
+    /* Byte n-grams are fewer than bytes, words and pairs together no more than bytes: one place stays free. */
     Py_ssize_t most = 2 * length + more + 1, size = 1024;
-    while (size < 2 * most)
+    while (size < most)
         size *= 2;
     *out = (Counted){malloc(most * sizeof *out->buckets), malloc(most * sizeof *out->counts), 0, 0};
     Counter counter = {out, calloc(size, sizeof *counter.places), (uint32_t)size - 1, idf, packed, width};
