@@ -98,8 +98,14 @@ test-vllm: .venv-vllm/.installed
 	HF_HUB_OFFLINE=1 .venv-vllm/bin/python -m pytest -m heavy plugins/coe-dmoerm/tests
 
 # Builds the kernels by the system's C++ compiler. What needs no vLLM runs in the default environment too.
-test-kernels: .venv-vllm/.installed
-	.venv-vllm/bin/python -m pytest -m heavy kernels/tests
+test-kernels: .venv-vllm/.installed .venv-vllm/triton/.installed
+	.venv-vllm/bin/python -m pytest -m heavy kernels/tests --ignore kernels/tests/gpu
+	TRITON_INTERPRET=1 PYTHONPATH=.venv-vllm/triton .venv-vllm/bin/python -m pytest -m heavy kernels/tests/gpu
+
+# Triton, which vLLM for a CPU does without, apart from its packages: it changes what vLLM does.
+.venv-vllm/triton/.installed: kernels/triton.lock .venv-vllm/.installed
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $(@D) -r $<
+	@touch $@
 
 # Needs uv. Hashes, but no host names: the index is the installer's business.
 lock:

@@ -200,3 +200,48 @@ def test_float32_has_no_faster_kernel() -> None:
     routing = Routing(np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32))
     with pytest.raises(PluginError, match="no AVX512 kernel for FLOAT32"):
         fused_moe(library(), np.zeros((1, 1), np.float32), packed, routing, isa=Isa.AVX512)
+
+
+def rounded(matrix: NDArray[Any]) -> NDArray[Any]:
+    """What 8-bit weights stand for: multiples of a bfloat16 scale, one for each 16 of a row."""
+    groups = exact(matrix).reshape(-1, 16)
+    scales = from_bfloat16(to_bfloat16(np.abs(groups).max(1, keepdims=True) / 127))
+    steps = np.clip(np.rint(groups / np.where(scales > 0, scales, 1)), -127, 127)
+    return (steps * scales).reshape(matrix.shape)
+
+
+@pytest.mark.parametrize("isa", list(Isa))
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_eight_bit_weights_are_what_the_oracle_says_of_rounded_ones(isa: Isa, data: st.DataObject) -> None:
+    needs(isa)
+    tokens, experts = data.draw(st.integers(0, 30)), data.draw(st.integers(1, 5))
+    hidden, intermediate = (32 * data.draw(st.integers(1, 4)) for _ in range(2))
+    top_k = data.draw(st.integers(1, experts))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    routing = ROUTINGS[data.draw(st.sampled_from(sorted(ROUTINGS)))](tokens, experts, top_k, rng)
+    x, w13, w2 = layer(rng, "bfloat16", tokens, hidden, intermediate, experts)
+    packed = pack(library(), w13, w2, int8=True)
+    whole = np.full((tokens + 2, hidden), 0x7FC0, np.uint16)
+    out = fused_moe(
+        library(), x, packed, routing, isa=isa, threads=data.draw(st.integers(1, 3)), out=whole[1:-1]
+    )
+    assert error(out, reference.fused_moe(exact(x), rounded(w13), rounded(w2), routing)) < 2e-2
+    assert (whole[[0, -1]] == 0x7FC0).all(), "nothing is written round the output"
+
+
+def test_eight_bit_weights_are_within_one_percent_of_the_plain_ones() -> None:
+    rng = np.random.default_rng(0)
+    x, w13, w2 = layer(rng, "bfloat16", 8, 512, 256, 8)
+    routing = ROUTINGS["uniform"](8, 8, 4, rng)
+    out = exact(fused_moe(library(), x, pack(library(), w13, w2, int8=True), routing))
+    wanted = reference.fused_moe(exact(x), exact(w13), exact(w2), routing)
+    assert np.linalg.norm(out - wanted) < 0.01 * np.linalg.norm(wanted)
+
+
+def test_eight_bit_weights_need_bfloat16_and_sizes_of_32() -> None:
+    rng = np.random.default_rng(0)
+    for dtype, hidden in (("float32", 64), ("bfloat16", 48)):
+        _, w13, w2 = layer(rng, dtype, 1, hidden, 32, 2)
+        with pytest.raises(ValueError, match="8-bit weights are made of bfloat16"):
+            pack(library(), w13, w2, int8=True)

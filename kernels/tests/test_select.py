@@ -7,7 +7,7 @@ import pytest
 
 from coe_kernels.cpu import Isa
 from coe_kernels.cpu._library import fastest
-from coe_kernels.select import LayerFacts, reason_against
+from coe_kernels.select import LayerFacts, reason_against, reason_against_triton
 
 GOOD = LayerFacts(
     device="cpu",
@@ -25,7 +25,7 @@ GOOD = LayerFacts(
 )
 
 
-@pytest.mark.parametrize("isa", [Isa.AVX512, Isa.AVX512_BF16, Isa.AMX])
+@pytest.mark.parametrize("isa", [Isa.AVX512_BF16, Isa.AMX])
 def test_a_plain_layer_is_taken(isa: Isa) -> None:
     assert reason_against(GOOD, isa) is None
 
@@ -43,11 +43,18 @@ def test_a_plain_layer_is_taken(isa: Isa) -> None:
         ({"expert_parallel": True}, "expert parallelism"),
         ({"batch_invariant": True}, "VLLM_BATCH_INVARIANT"),
         ({"zentorch": True}, "zentorch"),
-        ({"lora": True}, "adapters"),
+        ({"lora": True, "hidden": 40}, "hidden 40"),
+        ({"lora": True, "dtype": "float8"}, "float8"),
     ],
 )
 def test_each_hindrance_is_named(change: dict[str, Any], reason: str) -> None:
     assert reason in str(reason_against(dataclasses.replace(GOOD, **change), Isa.AMX))
+
+
+def test_intel_without_amx_is_left_alone_unless_its_weights_are_rounded_or_it_is_forced() -> None:
+    assert "2 to 6% faster" in str(reason_against(GOOD, Isa.AVX512))
+    assert reason_against(dataclasses.replace(GOOD, int8=True), Isa.AVX512) is None
+    assert reason_against(dataclasses.replace(GOOD, forced=True), Isa.AVX512) is None
 
 
 def test_no_kernel_and_a_slow_one_are_told_apart() -> None:
@@ -61,3 +68,32 @@ def test_intels_dot_product_is_passed_over_and_amds_is_not() -> None:
     assert fastest(both, intel=False) is Isa.AVX512_BF16
     assert fastest((*both, Isa.AMX), intel=True) is Isa.AMX
     assert fastest((Isa.PORTABLE,), intel=True) is Isa.PORTABLE
+
+
+GPU = dataclasses.replace(GOOD, device="cuda", replaced="TritonExperts", forced=True)
+
+
+def test_a_gpu_is_taken_by_force_only_because_none_was_measured() -> None:
+    assert reason_against_triton(GPU) is None
+    assert "no GPU has been measured" in str(reason_against_triton(dataclasses.replace(GPU, forced=False)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"device": "xpu"}, "this is xpu"),
+        ({"replaced": "FlashInferExperts"}, "vLLM chose FlashInferExperts"),
+        ({"dtype": "float32"}, "the type is float32"),
+        ({"activation": "gelu"}, "the activation is gelu"),
+        ({"lora": True}, "adapters"),
+        ({"expert_parallel": True}, "expert parallelism"),
+    ],
+)
+def test_each_hindrance_on_a_gpu_is_named(change: dict[str, Any], reason: str) -> None:
+    assert reason in str(reason_against_triton(dataclasses.replace(GPU, **change)))
+
+
+def test_with_adapters_whatever_works_is_taken_because_vllm_fails() -> None:
+    slow = dataclasses.replace(GOOD, lora=True, dtype="float32", replaced="TritonExperts", zentorch=True)
+    assert reason_against(slow, Isa.PORTABLE) is None
+    assert reason_against(slow, None, "no compiler") == "no compiler"

@@ -1,4 +1,4 @@
-"""`coe kernels`: status, bench, verify. Run it in vLLM's environment."""
+"""`coe kernels`: status, bench, verify, inspect, tune, prune. Run it in vLLM's environment."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from coe.errors import ConfigError, DataError, PluginError
+from coe_kernels._model_commands import inspect_command, tune_command
+from coe_kernels._prune_command import prune_command
 from coe_kernels.cpu import Type, best_isa, library
 from coe_kernels.reference import ROUTINGS
 from coe_kernels.roofline import Shape
@@ -30,6 +32,9 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Fused mixture-of-experts kernels for vLLM.",
 )
+app.command("inspect")(inspect_command)
+app.command("tune")(tune_command)
+app.command("prune")(prune_command)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 TRIAL_S = 900
 
@@ -72,9 +77,11 @@ def bench_command(
     top_k: Annotated[int, typer.Option("--top-k", min=1)] = 4,
     routing: Annotated[str, typer.Option("--routing", help=f"One of {', '.join(ROUTINGS)}.")] = "uniform",
     seconds: Annotated[float, typer.Option("--seconds", min=0, help="For each size, about.")] = 3.0,
+    int8: Annotated[bool, typer.Option("--int8", help="Our weights are of 8 bits.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The Triton kernels, on a CUDA device.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """One layer beside vLLM's own, in turns, one thread, bfloat16."""
+    """One layer beside vLLM's own, in turns, bfloat16: on one thread, or on a GPU."""
     if routing not in ROUTINGS:
         raise ConfigError(f"--routing is {routing!r}, expected one of {', '.join(ROUTINGS)}")
     try:
@@ -86,12 +93,17 @@ def bench_command(
         raise ConfigError(
             f"vLLM's kernels need multiples of 32, not hidden {hidden}, intermediate {intermediate}"
         )
-    bench = _engine("bench")
-    rows = [dataclasses.asdict(row) for row in bench.rows(shape, batches, seconds=seconds, skew=routing)]
+    if gpu and int8:
+        raise ConfigError("--int8 is for CPUs, not --gpu")
+    given = {"seconds": seconds, "skew": routing} | ({} if gpu else {"int8": int8})
+    found = _engine("gpu.bench" if gpu else "bench").rows(shape, batches, **given)
+    rows = [dataclasses.asdict(row) for row in found]
     if as_json:
         print(json.dumps({"rows": rows}))
         return
-    table = Table("tokens", "us", "kernel", "vLLM us", "vLLM's", "ratio", "10–90%", "÷ vec", "of the floor")
+    table = Table(
+        "tokens", "us", "kernel", "vLLM us", "vLLM's", "ratio", "10–90%", "÷ vec", "÷ bf16", "of the floor"
+    )
     for row in rows:
         table.add_row(
             str(row["tokens"]),
@@ -101,7 +113,7 @@ def bench_command(
             row["vllm_isa"],
             f"{row['ratio_vllm']:.2f}",
             f"{row['ratio_low']:.2f}–{row['ratio_high']:.2f}",
-            f"{row['ratio_vec']:.2f}",
+            *("" if row[name] is None else f"{row[name]:.2f}" for name in ("ratio_vec", "ratio_bfloat16")),
             f"{row['floor_fraction']:.0%}",
         )
     Console().print(table)

@@ -16,7 +16,7 @@ class Shape:
         hidden, intermediate: of one expert, as it is on this device.
         experts: on this device.
         top_k: experts per token.
-        weight_bytes: per weight (2 for bfloat16; for int8 with a scale per 64 weights 1.0625).
+        weight_bytes: per weight (2 for bfloat16; for 8 bits with a scale for each 16 weights 1.125).
         activation_bytes: per activation.
     """
 

@@ -1,4 +1,4 @@
-"""What the environment says: COE_KERNELS and CXX. Read here only."""
+"""What the environment says: COE_KERNELS, COE_KERNELS_WEIGHTS and CXX. Read here only."""
 
 from __future__ import annotations
 
@@ -27,6 +27,26 @@ def mode() -> Mode:
         return Mode(said)
     except ValueError:
         raise ConfigError(f"COE_KERNELS is {said!r}, expected off, auto or force") from None
+
+
+class Weights(Enum):
+    """COE_KERNELS_WEIGHTS: `same` keeps the model's type, `int8` rounds experts to 8 bits at loading."""
+
+    SAME = "same"
+    INT8 = "int8"
+
+
+def weights() -> Weights:
+    """What COE_KERNELS_WEIGHTS says; `same` if unset.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    said = os.environ.get("COE_KERNELS_WEIGHTS", "same").lower()
+    try:
+        return Weights(said)
+    except ValueError:
+        raise ConfigError(f"COE_KERNELS_WEIGHTS is {said!r}, expected same or int8") from None
 
 
 def compiler_name() -> str | None:

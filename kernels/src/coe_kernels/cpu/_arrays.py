@@ -30,7 +30,7 @@ class PackedLayer:
     """A layer's weights as the kernels read them.
 
     Attributes:
-        w13, w2: flat, of the layer's type.
+        w13, w2: flat, of the layer's type; int8 for weights of 8 bits.
         hidden, intermediate, experts: sizes before packing.
     """
 
@@ -41,7 +41,9 @@ class PackedLayer:
     experts: int
 
 
-def pack(library: Library, w13: NDArray[Any], w2: NDArray[Any], threads: int = 1) -> PackedLayer:
+def pack(
+    library: Library, w13: NDArray[Any], w2: NDArray[Any], threads: int = 1, *, int8: bool = False
+) -> PackedLayer:
     """Packs a layer.
 
     Args:
@@ -49,6 +51,7 @@ def pack(library: Library, w13: NDArray[Any], w2: NDArray[Any], threads: int = 1
         w13: [experts, 2 · intermediate, hidden], gate rows first.
         w2: [experts, hidden, intermediate], of the same type: float32, float16 or uint16 for bfloat16.
         threads: to pack with.
+        int8: with 8 bits and a scale for each 16 of a row, from bfloat16; sizes are multiples of 32.
     """
     experts, hidden, intermediate = w2.shape
     if w13.shape != (experts, 2 * intermediate, hidden) or w13.dtype != w2.dtype:
@@ -57,6 +60,18 @@ def pack(library: Library, w13: NDArray[Any], w2: NDArray[Any], threads: int = 1
     for matrix in (w13, w2):
         plain = np.ascontiguousarray(matrix)
         _, rows, k = plain.shape
+        if int8:
+            if plain.dtype != np.uint16 or rows % 32 or k % 32:
+                raise ValueError(
+                    f"8-bit weights are made of bfloat16 in multiples of 32, not {plain.dtype}{plain.shape}"
+                )
+            out = np.empty(library.packed_int8_bytes(experts, rows, k), np.int8)
+            addresses = plain.ctypes.data, out.ctypes.data
+            library.pack_int8(
+                addresses[0], experts, rows, k, addresses[1], threads, interleaved=matrix is w13
+            )
+            packed.append(out)
+            continue
         size = library.packed_size(experts, rows, k, interleaved=matrix is w13)
         out = np.empty(size, plain.dtype)
         type_ = _TYPES[plain.dtype.name]
@@ -89,7 +104,8 @@ def fused_moe(
         out: where to write, contiguous; new if None.
     """
     tokens, hidden = x.shape
-    if hidden != layer.hidden or x.dtype != layer.w13.dtype:
+    int8 = layer.w13.dtype == np.int8
+    if hidden != layer.hidden or x.dtype != (np.uint16 if int8 else layer.w13.dtype):
         raise ValueError(f"{x.dtype}{x.shape} is not for a layer of {layer.w13.dtype}, hidden {layer.hidden}")
     x, ids, weights = (
         np.ascontiguousarray(x),
@@ -106,6 +122,7 @@ def fused_moe(
         type_,
         best_isa(library, type_) if isa is None else isa,
         threads,
+        int8=int8,
     )
     return result
 

@@ -21,7 +21,9 @@ VECTOR = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
 PARTS: Mapping[str, tuple[str, ...]] = {
     "driver": (),
     "portable": (),
+    "int8": (),
     "avx512": VECTOR,
+    "avx512_int8": VECTOR,
     "avx512_bf16": (*VECTOR, "-mavx512bf16"),
     "amx": (*VECTOR, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
 }

@@ -43,7 +43,11 @@ class Library:
         self._c.coe_packed_size.argtypes = [_I64, _I64, _I64, _INT]
         self._c.coe_pack.restype = None
         self._c.coe_pack.argtypes = [_POINTER, _I64, _I64, _I64, _INT, _INT, _POINTER, _INT]
-        self._c.coe_fused_moe.argtypes = [_POINTER] * 6 + [_I64] * 5 + [_INT] * 3 + [_POINTER]
+        self._c.coe_packed_int8_bytes.restype = _I64
+        self._c.coe_packed_int8_bytes.argtypes = [_I64] * 3
+        self._c.coe_pack_int8.restype = None
+        self._c.coe_pack_int8.argtypes = [_POINTER, _I64, _I64, _I64, _INT, _POINTER, _INT]
+        self._c.coe_fused_moe.argtypes = [_POINTER] * 6 + [_I64] * 5 + [_INT] * 3 + [_POINTER, _INT]
         self._c.coe_read.restype = ctypes.c_uint64
         self._c.coe_read.argtypes = [_POINTER, _I64]
         found = self._c.coe_isas()
@@ -69,6 +73,16 @@ class Library:
         """Packs [experts, rows, k] at address `plain` to address `packed`, which may not overlap."""
         self._c.coe_pack(plain, experts, rows, k, type_, interleaved, packed, threads)
 
+    def packed_int8_bytes(self, experts: int, rows: int, k: int) -> int:
+        """Bytes of a packed [experts, rows, k] of 8-bit weights; `rows` and `k` are multiples of 32."""
+        return int(self._c.coe_packed_int8_bytes(experts, rows, k))
+
+    def pack_int8(
+        self, plain: int, experts: int, rows: int, k: int, packed: int, threads: int, *, interleaved: bool
+    ) -> None:
+        """Quantises bfloat16 [experts, rows, k], as `pack`: a scale for each 16 of k in a row."""
+        self._c.coe_pack_int8(plain, experts, rows, k, interleaved, packed, threads)
+
     def read(self, address: int, words: int) -> int:
         """Reads so many 64-bit words as fast as one thread can; what it returns only says that it did."""
         return int(self._c.coe_read(address, words))
@@ -81,6 +95,8 @@ class Library:
         isa: Isa,
         threads: int,
         histogram: int | None = None,
+        *,
+        int8: bool = False,
     ) -> None:
         """The layer.
 
@@ -91,12 +107,13 @@ class Library:
             isa: to use.
             threads: to use.
             histogram: address of int64[experts], to which each expert's uses are added.
+            int8: the weights are of 8 bits; activations are bfloat16, sizes multiples of 32.
 
         Raises:
             PluginError: this CPU or build lacks `isa` for the type.
             MemoryError: there is none for the intermediate results.
         """
-        code = self._c.coe_fused_moe(*addresses, *sizes, type_, isa, threads, histogram)
+        code = self._c.coe_fused_moe(*addresses, *sizes, type_, isa, threads, histogram, int8)
         if code == 1:
             raise PluginError(f"this CPU or build has no {isa.name} kernel for {type_.name}")
         if code:

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "half.h"
+#include "int8.h"
 #include "moe.h"
 
 #ifdef _OPENMP
@@ -71,7 +72,36 @@ struct Layer {
     const char* w13;
     const char* w2;
     char* out;
+    bool int8;              // of the weights
+    const Int8Kernel* direct;  // for few rows of 8-bit weights; may be null
+
+    int64_t panel(int64_t k) const { return int8 ? int8_panel(k) : k * kPanel * size_of(type); }
 };
+
+// What a thread needs for itself.
+struct Scratch {
+    float* sums;
+    uint16_t* wide;  // a panel of 8-bit weights as bfloat16
+    float* rows;     // kDirectRows rows as float32
+};
+
+bool directly(const Layer& layer, int64_t rows) { return layer.int8 && layer.direct && rows <= kDirectRows; }
+
+// Up to kDirectRows rows as float32: themselves, or copied.
+const float* as_float(const Layer& layer, const char* rows, int64_t count, int64_t k, float* copy) {
+    if (layer.kernel->wide) return reinterpret_cast<const float*>(rows);
+    const Bfloat16* from = reinterpret_cast<const Bfloat16*>(rows);
+    for (int64_t row = 0; row < count; ++row)
+        for (int64_t at = 0; at < k; ++at) copy[row * (k + kRowPad) + at] = Bfloat16::load(from[row * (k + kRowPad) + at]);
+    return copy;
+}
+
+const void* readable(const Layer& layer, const char* panel, int64_t k, uint16_t* wide) {
+    if (!layer.int8) return panel;
+    if (layer.direct) layer.direct->widen(panel, k, wide);
+    else widen_portable(panel, k, wide);
+    return wide;
+}
 
 void gather(const Layer& layer, const char* x, int64_t from, int64_t to) {
     const int64_t size = layer.row_size, row = (layer.k1 + kRowPad) * size;
@@ -87,15 +117,22 @@ void gather(const Layer& layer, const char* x, int64_t from, int64_t to) {
     }
 }
 
-void gate_up(const Layer& layer, int64_t expert, int64_t first, int64_t last) {
-    const int64_t size = size_of(layer.type), rows = layer.start[expert + 1] - layer.start[expert];
-    const int64_t panel = layer.k1 * kPanel * size, panels = layer.k2 / 16;
+void gate_up(const Layer& layer, int64_t expert, int64_t first, int64_t last, const Scratch& scratch) {
+    const int64_t rows = layer.start[expert + 1] - layer.start[expert];
+    const int64_t panel = layer.panel(layer.k1), panels = layer.k2 / 16;
     const char* weights = layer.w13 + expert * panels * panel;
     const char* x = layer.x + layer.start[expert] * (layer.k1 + kRowPad) * layer.row_size;
     char* inner = layer.inner + layer.start[expert] * (layer.k2 + kRowPad) * layer.row_size;
-    for (int64_t at = first; at < last; ++at)
-        layer.kernel->gate_up(x, rows, weights + at * panel, layer.k1, inner + at * 16 * layer.row_size,
-                               layer.k2 + kRowPad);
+    const bool direct = directly(layer, rows);
+    const float* values = direct ? as_float(layer, x, rows, layer.k1, scratch.rows) : nullptr;
+    for (int64_t at = first; at < last; ++at) {
+        char* to = inner + at * 16 * layer.row_size;
+        if (direct)
+            layer.direct->gate_up(values, rows, weights + at * panel, layer.k1, to, layer.k2 + kRowPad, layer.kernel->wide);
+        else
+            layer.kernel->gate_up(x, rows, readable(layer, weights + at * panel, layer.k1, scratch.wide), layer.k1, to,
+                                  layer.k2 + kRowPad);
+    }
 }
 
 template <class Element>
@@ -108,16 +145,26 @@ void round_out(const Layer& layer, const float* sums, int64_t width, int64_t col
 }
 
 // Columns 32 * first to 32 * last of the output, for every token: no two threads touch the same.
-void down(const Layer& layer, int64_t first, int64_t last, float* sums) {
-    const int64_t size = size_of(layer.type), width = (last - first) * kPanel;
-    const int64_t panel = layer.k2 * kPanel * size, panels = padded(layer.hidden) / kPanel;
+void down(const Layer& layer, int64_t first, int64_t last, const Scratch& scratch) {
+    float* sums = scratch.sums;
+    const int64_t width = (last - first) * kPanel;
+    const int64_t panel = layer.panel(layer.k2), panels = padded(layer.hidden) / kPanel;
     std::memset(sums, 0, size_t(layer.tokens * width) * sizeof(float));
     for (int64_t index = 0; index < layer.used_count; ++index) {
         const int64_t expert = layer.used[index], from = layer.start[expert];
         const char* inner = layer.inner + from * (layer.k2 + kRowPad) * layer.row_size;
-        for (int64_t at = first; at < last; ++at)
-            layer.kernel->down(inner, layer.start[expert + 1] - from, layer.w2 + (expert * panels + at) * panel,
-                               layer.k2, layer.scale + from, layer.token + from, sums + (at - first) * kPanel, width);
+        const int64_t rows = layer.start[expert + 1] - from;
+        const bool direct = directly(layer, rows);
+        const float* values = direct ? as_float(layer, inner, rows, layer.k2, scratch.rows) : nullptr;
+        for (int64_t at = first; at < last; ++at) {
+            const char* weights = layer.w2 + (expert * panels + at) * panel;
+            float* to = sums + (at - first) * kPanel;
+            if (direct)
+                layer.direct->down(values, rows, weights, layer.k2, layer.scale + from, layer.token + from, to, width);
+            else
+                layer.kernel->down(inner, rows, readable(layer, weights, layer.k2, scratch.wide), layer.k2,
+                                   layer.scale + from, layer.token + from, to, width);
+        }
     }
     if (layer.type == kBfloat16) round_out<Bfloat16>(layer, sums, width, first * kPanel);
     else if (layer.type == kFloat16) round_out<Float16>(layer, sums, width, first * kPanel);
@@ -126,7 +173,7 @@ void down(const Layer& layer, int64_t first, int64_t last, float* sums) {
 
 // Everything that one thread does; `share` runs a loop's turns among all of them and waits for the last.
 template <class Share>
-void work(const Layer& layer, const char* x, int64_t block, float* sums, Share share) {
+void work(const Layer& layer, const char* x, int64_t block, const Scratch& scratch, Share share) {
     if (layer.kernel->begin) layer.kernel->begin();
     constexpr int64_t kRowsAtOnce = 32;
     share((layer.pairs + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t turn) {
@@ -136,12 +183,12 @@ void work(const Layer& layer, const char* x, int64_t block, float* sums, Share s
     const int64_t panels = layer.k2 / 16, parts = panels < 4 ? panels : 4;
     share(layer.used_count * parts, [&](int64_t turn) {
         const int64_t part = turn % parts;
-        gate_up(layer, layer.used[turn / parts], part * panels / parts, (part + 1) * panels / parts);
+        gate_up(layer, layer.used[turn / parts], part * panels / parts, (part + 1) * panels / parts, scratch);
     });
     const int64_t columns = padded(layer.hidden) / kPanel;
     share((columns + block - 1) / block, [&](int64_t turn) {
         const int64_t first = turn * block;
-        down(layer, first, first + block < columns ? first + block : columns, sums);
+        down(layer, first, first + block < columns ? first + block : columns, scratch);
     });
     if (layer.kernel->end) layer.kernel->end();
 }
@@ -220,10 +267,26 @@ COE_API void coe_pack(const void* plain, int64_t experts, int64_t rows, int64_t 
     (void)threads;
 }
 
-// The layer. Adds how often each expert is used to histogram[experts], unless that is null. Returns 0; 1 if `isa` cannot be had here for the type; 2 if there is no memory.
+// Bytes of a packed matrix of 8-bit weights. Rows and k are multiples of 32.
+COE_API int64_t coe_packed_int8_bytes(int64_t experts, int64_t rows, int64_t k) {
+    return experts * rows / kPanel * int8_panel(k);
+}
+
+// Quantises bfloat16. packed may not overlap plain.
+COE_API void coe_pack_int8(const uint16_t* plain, int64_t experts, int64_t rows, int64_t k, int interleaved, char* packed,
+                           int threads) {
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t expert = 0; expert < experts; ++expert)
+        pack_int8(plain + expert * rows * k, rows, k, interleaved, packed + expert * coe_packed_int8_bytes(1, rows, k));
+    (void)threads;
+}
+
+// The layer. Adds how often each expert is used to histogram[experts], unless that is null. Weights are of 8 bits if
+// `int8`, and of the layer's type if not. Returns 0; 1 if `isa` cannot be had here for the type; 2 if there is no memory.
 COE_API int coe_fused_moe(void* out, const void* x, const void* w13, const void* w2, const int32_t* ids,
                           const float* weights, int64_t tokens, int64_t hidden, int64_t intermediate, int64_t experts,
-                          int64_t top_k, int type, int isa, int threads, int64_t* histogram) {
+                          int64_t top_k, int type, int isa, int threads, int64_t* histogram, int int8) {
+    if (int8 && (type != kBfloat16 || hidden % kPanel || intermediate % kPanel)) return 1;
     if (isa < 0 || isa > kAmx || !(coe_isas() >> isa & 1) || (isa != kPortable && type != kBfloat16)) return 1;
     if (tokens == 0) return 0;
     const int64_t slots = tokens * top_k, k1 = padded(hidden), k2 = padded(intermediate), size = size_of(type);
@@ -260,25 +323,30 @@ COE_API int coe_fused_moe(void* out, const void* x, const void* w13, const void*
     const int64_t fair = threads > 1 ? (columns + 2 * threads - 1) / (2 * threads) : columns;
     int64_t block = fit < fair ? fit : fair;
     if (block < 1) block = 1;
-    const int64_t sums_each = tokens * block * kPanel;
-    const Buffer sums(threads * sums_each * 4);
-    if (!gathered.at || !inner.at || !sums.at) return 2;
-        const Layer layer = {kernel, type, row_size, tokens, hidden, intermediate, experts, top_k, k1, k2, pairs, start,
+    const int64_t sums_each = tokens * block * kPanel, longest = int8 ? (k1 > k2 ? k1 : k2) : 0;
+    const int64_t rows_each = int8 ? kDirectRows * (longest + kRowPad) : 0;
+    const Buffer sums(threads * sums_each * 4), wide(threads * longest * kPanel * 2), values(threads * rows_each * 4);
+    if (!gathered.at || !inner.at || !sums.at || !wide.at || !values.at) return 2;
+    const Layer layer = {kernel, type, row_size, tokens, hidden, intermediate, experts, top_k, k1, k2, pairs, start,
                          used.as<int64_t>(), used_count, token.as<int32_t>(), scale.as<float>(), gathered.as<char>(),
                          inner.as<char>(), static_cast<const char*>(w13), static_cast<const char*>(w2),
-                         static_cast<char*>(out)};
+                         static_cast<char*>(out), int8 != 0, isa == kPortable ? nullptr : avx512_int8()};
+    const auto scratch = [&](int64_t thread) {
+        return Scratch{sums.as<float>() + thread * sums_each, wide.as<uint16_t>() + thread * longest * kPanel,
+                       values.as<float>() + thread * rows_each};
+    };
     const char* rows = static_cast<const char*>(x);
 #ifdef _OPENMP
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
-        work(layer, rows, block, sums.as<float>() + omp_get_thread_num() * sums_each, [](int64_t turns, auto turn) {
+        work(layer, rows, block, scratch(omp_get_thread_num()), [](int64_t turns, auto turn) {
 #pragma omp for schedule(dynamic)
             for (int64_t at = 0; at < turns; ++at) turn(at);
         });
         return 0;
     }
 #endif
-    work(layer, rows, block, sums.as<float>(), [](int64_t turns, auto turn) {
+    work(layer, rows, block, scratch(0), [](int64_t turns, auto turn) {
         for (int64_t at = 0; at < turns; ++at) turn(at);
     });
     return 0;

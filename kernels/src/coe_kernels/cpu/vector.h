@@ -37,7 +37,7 @@ inline void add_scaled(float* out, float scale, __m512 left, __m512 right) {
 }
 
 // How far ahead of its use a panel is fetched from memory. The hardware's own prefetcher stops at every page.
-constexpr int64_t kAheadBytes = 2048;
+constexpr int64_t kAheadBytes = 8192;
 
 inline void fetch(const char* at) { _mm_prefetch(at + kAheadBytes, _MM_HINT_T0); }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,8 @@ class Row:
         kernel: our instruction set.
         ratio_vllm: against the class that vLLM chooses on this machine, `vllm_isa`.
         ratio_low, ratio_high: the 10th and 90th percentile of `ratio_vllm`'s turns.
-        ratio_vec: against vLLM's portable vector kernel.
+        ratio_vec: against vLLM's portable vector kernel; None on a GPU.
+        ratio_bfloat16: of weights of 8 bits against ours of bfloat16; None where ours are that.
         floor_fraction: the roofline's time / ours.
         error: largest difference to vLLM's output, relative to its largest value.
     """
@@ -55,7 +57,8 @@ class Row:
     us_vllm: float
     ratio_low: float
     ratio_high: float
-    ratio_vec: float
+    ratio_vec: float | None
+    ratio_bfloat16: float | None
     floor_us: float
     error: float
 
@@ -71,7 +74,13 @@ def measure_device() -> Device:
 
 
 def rows(
-    shape: Shape, batches: Sequence[int], *, seconds: float, skew: str = "uniform", isa: Isa | None = None
+    shape: Shape,
+    batches: Sequence[int],
+    *,
+    seconds: float,
+    skew: str = "uniform",
+    isa: Isa | None = None,
+    int8: bool = False,
 ) -> Iterator[Row]:
     """Measures each batch size.
 
@@ -81,13 +90,16 @@ def rows(
         seconds: to spend on each, about.
         skew: a routing of `coe_kernels.reference.ROUTINGS`.
         isa: our instruction set; the fastest if None.
+        int8: our weights are of 8 bits.
     """
     torch.set_num_threads(1)
     used = best_isa(library(), Type.BFLOAT16) if isa is None else isa
     default = "amx" if torch.cpu._is_amx_tile_supported() else "vec"
     generator = torch.Generator().manual_seed(0)
-    plain = [_weights(shape, generator) for _ in range(LAYERS)]
-    ours = [(ops.pack(w13, interleaved=True), ops.pack(w2, interleaved=False)) for w13, w2 in plain]
+    plain = [weights(shape, generator) for _ in range(LAYERS)]
+    ours = [_packed(ops.pack, pair) for pair in plain]
+    rounded = [_packed(ops.pack_int8, pair) for pair in plain] if int8 else None
+    floors = dataclasses.replace(shape, weight_bytes=1.125) if int8 else shape
     theirs = {
         name: [tuple(vllm_ops.cpu_prepack_moe_weight(weight, name) for weight in pair) for pair in plain]
         for name in sorted({default, "vec"})
@@ -101,7 +113,9 @@ def rows(
         ]
         routings = [(torch.from_numpy(one.weights), torch.from_numpy(one.ids)) for one in drawn]
         x = torch.randn(tokens, shape.hidden, generator=generator).bfloat16()
-        calls = {"ours": _ours(x, ours, routings, shape, used)}
+        calls = {"ours": _ours(x, rounded or ours, routings, shape, used)}
+        if rounded is not None:
+            calls["bfloat16"] = _ours(x, ours, routings, shape, used)
         calls |= {name: _vllm(x, packed, routings, name) for name, packed in theirs.items()}
         wanted = calls["vec"](0, 0).float()
         error = float((calls["ours"](0, 0).float() - wanted).abs().max() / wanted.abs().max())
@@ -109,12 +123,12 @@ def rows(
         # The machine's speed changes with what its neighbours do: the floor is measured beside the times.
         device = measure_device()
         distinct = statistics.mean(len(set(one.ids.ravel().tolist())) for one in drawn)
-        least = floor(shape, tokens, device, distinct)
+        least = floor(floors, tokens, device, distinct)
         ratios = np.array(times[default]) / np.array(times["ours"])
         us = statistics.median(times["ours"])
         yield Row(
             device="cpu",
-            dtype="bfloat16",
+            dtype="int8 weights" if int8 else "bfloat16",
             tokens=tokens,
             hidden=shape.hidden,
             intermediate=shape.intermediate,
@@ -130,12 +144,22 @@ def rows(
             ratio_low=float(np.quantile(ratios, 0.1)),
             ratio_high=float(np.quantile(ratios, 0.9)),
             ratio_vec=float(np.median(np.array(times["vec"]) / np.array(times["ours"]))),
+            ratio_bfloat16=float(np.median(np.array(times["bfloat16"]) / np.array(times["ours"])))
+            if int8
+            else None,
             floor_us=least.us,
             error=error,
         )
 
 
-def _weights(shape: Shape, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _packed(
+    pack: Callable[..., torch.Tensor], pair: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return pack(pair[0], interleaved=True), pack(pair[1], interleaved=False)
+
+
+def weights(shape: Shape, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random gate, up and down matrices of a layer, bfloat16, that keep values near one."""
     w13 = torch.randn(shape.experts, 2 * shape.intermediate, shape.hidden, generator=generator)
     w2 = torch.randn(shape.experts, shape.hidden, shape.intermediate, generator=generator)
     return w13.mul_(shape.hidden**-0.5).bfloat16(), w2.mul_(shape.intermediate**-0.5).bfloat16()

@@ -23,8 +23,26 @@ NAMES = {
             *("expert_map", "apply_router_weight_on_input"),
         ),
     },
+    f"{_MOE}.experts.triton_moe": {
+        "TritonExperts.apply": (
+            *("output", "hidden_states", "w1", "w2", "topk_weights", "topk_ids", "activation", "expert_map"),
+            *("workspace13", "workspace2", "apply_router_weight_on_input"),
+        ),
+        "TritonExperts.moe_sum": ("input", "output"),
+    },
+    f"{_MOE}.fused_moe": {"try_get_optimal_moe_config": ("w1_shape", "w2_shape", "top_k", "dtype", "M")},
+    f"{_MOE}.moe_align_block_size": {
+        "moe_align_block_size": ("topk_ids", "block_size", "num_experts"),
+    },
     f"{_MOE}.experts.lora_experts_mixin": {"LoRAExpertsMixin.set_lora_context": ("ctx",)},
+    f"{_MOE}.experts.lora_context": {
+        "MoELoRAContext": (
+            *("w13_lora_a_stacked", "w13_lora_b_stacked", "w2_lora_a_stacked", "w2_lora_b_stacked"),
+            *("punica_wrapper", "fully_sharded"),
+        ),
+    },
     f"{_MOE}.oracle.unquantized": {"UnquantizedMoeBackend.CPU": ()},
+    "vllm.model_executor.utils": {"replace_parameter": ("layer", "param_name", "new_tensor")},
     "vllm.model_executor.custom_op": {"op_registry_oot": ()},
     "vllm.platforms": {"current_platform": ()},
     "vllm.envs": {"VLLM_BATCH_INVARIANT": ()},

@@ -7,14 +7,16 @@ from vllm import envs
 from vllm.logger import init_logger
 from vllm.model_executor.custom_op import op_registry_oot
 from vllm.model_executor.layers.fused_moe.config import FusedMoEConfig
+from vllm.model_executor.layers.fused_moe.modular_kernel import FusedMoEExpertsModular
+from vllm.model_executor.layers.fused_moe.oracle.unquantized import UnquantizedMoeBackend
 from vllm.model_executor.layers.fused_moe.unquantized_fused_moe_method import UnquantizedFusedMoEMethod
 from vllm.platforms import current_platform
 
 from coe.errors import PluginError
 from coe_kernels.cpu import Type, best_isa, library
-from coe_kernels.engine.experts import CoeCpuExperts
-from coe_kernels.select import LayerFacts, reason_against
-from coe_kernels.settings import Mode, mode
+from coe_kernels.engine.experts import CoeCpuExperts, CoeCpuLoraExperts
+from coe_kernels.select import LayerFacts, reason_against, reason_against_triton
+from coe_kernels.settings import Mode, Weights, mode, weights
 from coe_kernels.telemetry import HERE
 
 logger = init_logger("vllm.coe_kernels")
@@ -26,9 +28,12 @@ class CoeFusedMoEMethod(UnquantizedFusedMoEMethod):
     def __init__(self, moe: FusedMoEConfig) -> None:
         super().__init__(moe)
         replaced = self.experts_cls.__name__ if self.experts_cls else "none"
-        reason = _reason(_facts(moe, replaced))
-        if reason is None:
-            self.experts_cls = CoeCpuExperts
+        chosen, reason = _choice(_facts(moe, replaced))
+        if chosen is not None:
+            self.experts_cls = chosen
+            if issubclass(chosen, CoeCpuLoraExperts):
+                # With adapters vLLM takes Triton's layout for granted, on a CPU too.
+                self.unquantized_backend = UnquantizedMoeBackend.CPU
             return
         HERE.decline(reason)
         logger.info_once("coe-kernels leaves %s in place: %s", replaced, reason)
@@ -39,8 +44,8 @@ class CoeFusedMoEMethod(UnquantizedFusedMoEMethod):
         """As vLLM; weights that are loaded again are packed again, which vLLM does not ask of its experts."""
         again = self.moe_kernel is not None
         super().process_weights_after_loading(layer)
-        if again and self.experts_cls is CoeCpuExperts:
-            CoeCpuExperts.pack(layer)
+        if again and self.experts_cls in (CoeCpuExperts, CoeCpuLoraExperts):
+            self.experts_cls.pack(layer)
 
 
 def register() -> None:
@@ -71,7 +76,24 @@ def _facts(moe: FusedMoEConfig, replaced: str) -> LayerFacts:
         replaced=replaced,
         zentorch=hasattr(torch.ops.zentorch, "zentorch_fused_moe"),
         lora=moe.is_lora_enabled,
+        int8=weights() is Weights.INT8,
+        forced=mode() is Mode.FORCE,
     )
+
+
+def _choice(facts: LayerFacts) -> tuple[type[FusedMoEExpertsModular] | None, str]:
+    """Our class, or none and why."""
+    if facts.device == "cpu":
+        reason = _reason(facts)
+        ours = CoeCpuLoraExperts if facts.lora else CoeCpuExperts
+        return (ours, "") if reason is None else (None, reason)
+    reason = reason_against_triton(facts)
+    if reason is not None:
+        return None, reason
+    # Only now: it needs Triton, which CPUs lack.
+    from coe_kernels.engine.gpu.experts import CoeTritonExperts
+
+    return CoeTritonExperts, ""
 
 
 def _reason(facts: LayerFacts) -> str | None:

@@ -1,0 +1,1 @@
+"""Triton kernels for GPUs, and the class by which vLLM runs them."""
