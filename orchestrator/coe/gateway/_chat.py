@@ -39,6 +39,7 @@ from coe.gateway._facts import (
 from coe.gateway._generation import Handler
 from coe.gateway._metrics import Metrics
 from coe.gateway._note import NOTE, Note
+from coe.gateway._ready import unless_ready
 from coe.journal import Journal
 from coe.wire import chat_request, parse_chat
 
@@ -174,7 +175,7 @@ class ChatHandler:
                     lines += limit_lines(guard)
                 if served.chunks is not None:
                     async with aclosing(served.chunks):
-                        await self._stream(send, served.chunks, said, facts, lines, note, context)
+                        await self._stream(exchange, served.chunks, said, facts, lines, note, context)
                 else:
                     body = self._annotated(served, said.model, facts)
                     note.first_byte()
@@ -211,7 +212,7 @@ class ChatHandler:
 
     async def _stream(
         self,
-        send: Send,
+        exchange: Exchange,
         chunks: AsyncGenerator[bytes, None],
         said: Told,
         facts: bytes,
@@ -219,24 +220,31 @@ class ChatHandler:
         note: Note,
         context: Context,
     ) -> None:
-        """Forward a stream. Only the first event is touched; a failure becomes an error frame."""
-        expert = said.card.name
+        """Forward a stream. Only the first event is touched; a failure becomes an error frame.
+
+        What is here is sent when more has to be waited for: what came at once leaves at once.
+        """
         # It is there, so nothing can be cancelled yet. Generators that never began would not clean up.
-        first = await anext(chunks)
-        await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM, "lines": lines})
-        count = size = 0
+        ready = await anext(chunks)
+        exchange.begin(200, EVENT_STREAM, lines)
+        # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
+        with suppress(msgspec.DecodeError, ValueError):
+            ready = annotate_first_event(ready, said.model, facts)
+        # A piece may end within an event, and an error must not: what is not whole waits for the rest.
+        whole = max(last_end(ready), 0)
+        ready, held = ready[:whole], bytearray(ready[whole:])
+
+        def send() -> None:
+            nonlocal ready
+            if ready or not note.sent_chunks:
+                exchange.piece(ready, more=True)
+                note.sent(ready)
+                ready = b""
+
         try:
-            # An event of another shape (a comment, a bare [DONE]) carries no facts; the headers do.
-            with suppress(msgspec.DecodeError, ValueError):
-                first = annotate_first_event(first, said.model, facts)
-            # A piece may end within an event, and an error must not: what is not whole waits for the rest.
-            whole = max(last_end(first), 0)
-            held = bytearray(first[whole:])
             with Limit(self._deadlines, context.remaining_s()):
-                await send({"type": "http.response.body", "body": first[:whole], "more_body": True})
-                note.first_byte()
-                count, size = 1, whole
-                async for chunk in chunks:
+                while True:
+                    chunk = await unless_ready(chunks.__anext__(), send)
                     if held or not chunk.endswith(b"\n\n"):
                         # An end may lie across the pieces.
                         before = bytes(held[-3:])
@@ -245,24 +253,28 @@ class ChatHandler:
                             held += chunk
                             if len(held) > MAX_EVENT_BYTES:
                                 raise ExpertProtocolError(
-                                    f"`{expert}` sent an event without an end.", expert=expert
+                                    f"`{said.card.name}` sent an event without an end.", expert=said.card.name
                                 )
                             continue
                         chunk, held = bytes(held + chunk[:end]), bytearray(chunk[end:])
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    count += 1
-                    size += len(chunk)
+                    if ready:
+                        send()
+                    ready = chunk
+                    await exchange.room()
+        except StopAsyncIteration:
             last = bytes(held)
         except TimeoutError:
-            error = ExpertTimeout(f"`{expert}` did not finish within the deadline.", expert=expert)
+            error = ExpertTimeout(
+                f"`{said.card.name}` did not finish within the deadline.", expert=said.card.name
+            )
             note.error = error.code
             last = error_frame(error)
         except CoeError as error:
             note.error = error.code
             last = error_frame(error)
-        finally:
-            note.sent_chunks, note.sent_bytes = count, size
-        await send({"type": "http.response.body", "body": last})
+        if ready or not note.sent_chunks:
+            note.sent(ready)
+        exchange.piece(ready + last, more=False)
 
 
 def _as_chat(raw: bytes) -> Any:

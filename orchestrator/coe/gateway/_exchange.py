@@ -194,33 +194,43 @@ class Exchange:
             if (whole := message.get("whole")) is not None:
                 self.answer(message["status"], whole, message["headers"], lines)
                 return
-            # The body of an answer to HTTP/1.0 has no chunks: it ends with the connection.
-            self._chunked = self.scope["http_version"] != "1.0"
-            length = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-            self._head = self._rendered(message["status"], message["headers"], lines, length)
-            self.started = True
+            self.begin(message["status"], message["headers"], lines)
             return
         if not self.started or self.done:
             raise RuntimeError("a body without a head, or after the end")
-        body: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
+        self.piece(message.get("body", b""), more=message.get("more_body", False))
+        await self.room()
+
+    # --- the same for what is here already, without waiting ---
+
+    def begin(self, status: int, headers: tuple[Header, ...], lines: bytes = b"") -> None:
+        """Give the head of an answer that comes in pieces."""
+        # The body of an answer to HTTP/1.0 has no chunks: it ends with the connection.
+        self._chunked = self.scope["http_version"] != "1.0"
+        length = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        self._head = self._rendered(status, headers, lines, length)
+        self.started = True
+
+    def piece(self, body: bytes, *, more: bool) -> None:
+        """Send a piece of the answer, with the head before the first."""
+        if self.gone:
+            return
         if self.scope["method"] == "HEAD":
             body = b""
         elif self._chunked:
-            if body:
-                body = b"%x\r\n%b\r\n" % (len(body), body)
-            if not more:
-                body += b"0\r\n\r\n"
+            end = b"" if more else b"0\r\n\r\n"
+            body = b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end
         if self._head:
             body, self._head = self._head + body, b""
         self._caller.write(body)
         if not more:
             self.done = True
             self._caller.answered(keep_alive=self.keep_alive)
-        elif self._caller.write_paused:
-            await self._caller.writable()
 
-    # --- the same for what is here already, without waiting ---
+    async def room(self) -> None:
+        """Wait while the caller has yet to read what was sent."""
+        if self._caller.write_paused and not self.done:
+            await self._caller.writable()
 
     def body(self, limit_bytes: int) -> bytes:
         """The whole body; empty when it is not all here yet, or larger than the limit."""

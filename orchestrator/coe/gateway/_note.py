@@ -73,6 +73,13 @@ class Note(msgspec.Struct, gc=False):
         """The answer begins."""
         self.first_byte_at = self.clock()
 
+    def sent(self, piece: bytes) -> None:
+        """A piece of a stream has been sent."""
+        if not self.sent_chunks:
+            self.first_byte()
+        self.sent_chunks += 1
+        self.sent_bytes += len(piece)
+
     def failure_lines(self, pool: Pool) -> bytes:
         """The `x-coe-*` headers of an error that answers the request."""
         trail, card = self.trail, None
