@@ -1,14 +1,16 @@
 """What regions are worth, without any call.
 
-    python benchmarks/mop_regions.py [recovery] [commands] [prompts] [--mixtures 20] [--splits 6]
+    python benchmarks/mop_regions.py [recovery] [commands] [prompts] [--mixtures 40] [--splits 6] [--model M]
 
 1. Region recovery: six tasks of mop_tasks shuffled together, 60 examples each; purity of 40 held-back inputs
    per task, the number of regions chosen automatically; parts of the feature space alone; fixed numbers.
    Beside it what a classifier reaches that is told the tasks (ridge regression on the same features): tasks
    with the same inputs cannot be told apart. `commands` does the first of these through `coe mop build
    --no-instructions` and `coe mop route`.
-2. Choosing a prompt per region: bbh_prompts, direct or chain of thought, against the better single prompt.
+2. Choosing a prompt per region: bbh_prompts, direct or chain of thought, against the better single prompt,
+   on random splits and between two far halves of the input space (balanced 2-means).
 
+`--model` takes the meaning of inputs from a sentence-transformers model instead of coe's own vectors.
 Data: the folder named by COE_DATA, else ../shared/data. One process, no network.
 """
 
@@ -34,6 +36,7 @@ import numpy as np
 
 from coe.testing import create, load
 from coe_mop import _space
+from coe_mop._kmeans import Clusters, clusterings, halves
 from coe_mop._regions import choose_regions, route
 from coe_mop._space import fit_space
 from coe_mop._statistics import paired_interval
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 DATA = Path(os.environ.get("COE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 EMBEDDER = create(load("coe.embedders", "static"))
 FIRST = 3000  # seed of the first mixture; none of these was looked at while the space was chosen
+MOST_FIXED = 48
 FIXED = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 SPACES = {
     "all three": (0.7, 0.7, 1.0),
@@ -105,8 +109,9 @@ def summary(name: str, found: Sequence[tuple[float, int]]) -> str:
     purities = np.array([value for value, _ in found])
     low, high = paired_interval(purities, 0)
     return (
-        f"  {name:30} purity {purities.mean():.3f} ({low:.3f} to {high:.3f}), least {purities.min():.3f}, "
-        f"{(purities >= 0.9).mean():.0%} at .90 or more, k {np.mean([k for _, k in found]):.1f}"
+        f"  {name:36} {len(found):3} mixtures, purity {purities.mean():.3f} ({low:.3f} to {high:.3f}), "
+        f"least {purities.min():.3f}, {(purities >= 0.9).mean():.0%} at .90 or more, "
+        f"k {np.mean([k for _, k in found]):.1f}"
     )
 
 
@@ -134,8 +139,8 @@ def commands(count: int) -> None:
         labels, regions = told[: len(mixture.known)], told[len(mixture.known) :]
         found.append((mixture.purity(labels, regions), len(set(labels))))
         apart += [] if mixture.same else found[-1:]
-    print(summary(f"commands, {len(found)} mixtures", found))
-    print(summary(f"commands, {len(apart)} without same inputs", apart), flush=True)
+    print(summary("through the commands", found))
+    print(summary("  of these, no two tasks share inputs", apart), flush=True)
 
 
 def told_the_tasks(space: _space.Space, mixture: Mixture) -> float:
@@ -151,6 +156,11 @@ def told_the_tasks(space: _space.Space, mixture: Mixture) -> float:
     return float((guess == [task for _, _, task in mixture.new]).mean())
 
 
+def _recovered(mixture: Mixture, places: NDArray[np.float32], clusters: Clusters) -> tuple[float, int]:
+    regions = route(places, clusters.centroids).region.tolist()
+    return mixture.purity(clusters.labels.tolist(), regions), clusters.k
+
+
 def recovery(count: int) -> None:
     found: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for mixture in mixtures(count):
@@ -159,26 +169,25 @@ def recovery(count: int) -> None:
             _space._WEIGHTS = weights
             space = fit_space(texts, EMBEDDER, np.random.default_rng(0))
             points, places = space.place(texts, EMBEDDER), space.place(new, EMBEDDER)
-            for fixed in (None, *FIXED) if name == "all three" else (None,):
-                clusters = choose_regions(points, np.random.default_rng(0), fixed=fixed).clusters
-                regions = route(places, clusters.centroids).region.tolist()
-                value = mixture.purity(clusters.labels.tolist(), regions), clusters.k
-                found[f"{name}, k {'chosen' if fixed is None else fixed}"].append(value)
-                if name == "all three" and fixed is None:
-                    found[
-                        "  tasks that share inputs" if mixture.same else "  tasks of different inputs"
-                    ].append(value)
-            if name == "all three":
-                found["told the tasks"].append((told_the_tasks(space, mixture), 6))
+            judged = partial(_recovered, mixture, places)
+            chosen = choose_regions(points, np.random.default_rng(0)).clusters
+            found[name].append(judged(chosen))
+            if name != "all three":
+                continue
+            kind = "some tasks share inputs" if mixture.same else "no two tasks share inputs"
+            found[f"  of these, {kind}"].append(found[name][-1])
+            for fixed in FIXED:
+                choice = choose_regions(points, np.random.default_rng(0), fixed=fixed)
+                found[f"  {fixed} regions"].append(judged(choice.clusters))
+            drawn = points[np.random.default_rng(0).permutation(len(points))[: chosen.k]]
+            found["  as many around random inputs"].append(
+                judged(Clusters(drawn, route(points, drawn).region, 0))
+            )
+            found["  a classifier told the tasks"].append((told_the_tasks(space, mixture), 6))
     _space._WEIGHTS = SPACES["all three"]
     print(f"Region recovery, {count} mixtures of 6 tasks")
     for name, values in found.items():
-        print(
-            summary(
-                name if "share" not in name and "different" not in name else f"{name} ({len(values)})", values
-            ),
-            flush=True,
-        )
+        print(summary(name, values), flush=True)
 
 
 def prompts(splits: int) -> None:
@@ -199,31 +208,54 @@ def prompts(splits: int) -> None:
         places = space.place([texts[at] for at in new], EMBEDDER)
 
         judge = partial(_judge, found, scores, chars, known, new, single)
-        for fixed in (None, 1, 2, 3, 4, 6, 8, 10, 20):
-            choice = choose_regions(points, np.random.default_rng(0), fixed=fixed)
-            centroids = choice.clusters.centroids
-            labels, regions = route(points, centroids).region, route(places, centroids).region
-            if fixed is not None:
-                judge(f"{fixed} regions", labels, regions)
-                continue
-            how = _cross_validated(scores[known], chars[known], labels, single)
-            judge("chosen regions", labels, regions)
-            judge("chosen regions, tolerance .02", labels, regions, tolerance=0.02)
-            judge("chosen regions, cross-validated", labels, regions, **how)
-            random_centres = points[np.random.default_rng(split).permutation(len(points))[: len(centroids)]]
-            around = route(points, random_centres).region, route(places, random_centres).region
-            judge("as many around random questions", *around)
-            drawn = np.random.default_rng(split).integers(len(centroids), size=len(told))
-            judge("as many at random", drawn[known], drawn[new])
-            print(f"  split {split}: {len(centroids)} regions ({choice.split} by cutting), {how}", flush=True)
+        placed = partial(_placed, points, places)
+        for clusters in clusterings(points, MOST_FIXED, np.random.default_rng(0)):
+            if clusters.k <= max(FIXED) or clusters.k % 12 == 0:
+                judge(f"{clusters.k} regions", *placed(clusters.centroids))
+        choice = choose_regions(points, np.random.default_rng(0))
+        centroids = choice.clusters.centroids
+        labels, regions = placed(centroids)
+        how = _cross_validated(scores[known], chars[known], labels, single)
+        judge("number chosen", labels, regions)
+        judge("  tolerance .02", labels, regions, tolerance=0.02)
+        judge("  tolerance and shrinkage chosen", labels, regions, **how)
+        random_centres = points[np.random.default_rng(split).permutation(len(points))[: len(centroids)]]
+        judge("  around random questions instead", *placed(random_centres))
+        drawn = np.random.default_rng(split).integers(len(centroids), size=len(told))
+        judge("  at random instead", drawn[known], drawn[new])
+        print(f"  split {split}: {len(centroids)} regions ({choice.split} by cutting), {how}", flush=True)
         judge("the 27 true tasks", tasks[known], tasks[new])
+    for known, new in _far_apart(texts):
+        single = int(scores[known].mean(axis=0).argmax())
+        space = fit_space([texts[at] for at in known], EMBEDDER, np.random.default_rng(0))
+        points = space.place([texts[at] for at in known], EMBEDDER)
+        choice = choose_regions(points, np.random.default_rng(0))
+        placed = partial(_placed, points, space.place([texts[at] for at in new], EMBEDDER))
+        judge = partial(_judge, found, scores, chars, known, new, single)
+        judge("out of distribution, number chosen", *placed(choice.clusters.centroids))
     print(f"bbh_prompts, {splits} splits, {len(told)} questions, against `{names[single]}` everywhere")
     for name, values in found.items():
         gain, share = np.array(values).T
-        spread = gain.std(ddof=1)
+        low, high = paired_interval(gain, 0)
         print(
-            f"  {name:34} {gain.mean():+.2f} points (sd {spread:.2f}), {share.mean():.1f} % of the characters"
+            f"  {name:34} {gain.mean():+.2f} points ({low:+.2f} to {high:+.2f}; sd {gain.std(ddof=1):.2f}), "
+            f"{share.mean():.1f} % of the characters"
         )
+
+
+def _far_apart(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Either of two equally large halves of the input space to choose on, the other one to judge by."""
+    everywhere = fit_space(texts, EMBEDDER, np.random.default_rng(0)).place(texts, EMBEDDER)
+    second = halves(everywhere, np.random.default_rng(0))
+    parts = np.flatnonzero(~second), np.flatnonzero(second)
+    yield parts
+    yield parts[::-1]
+
+
+def _placed(
+    points: NDArray[np.float32], places: NDArray[np.float32], centroids: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return route(points, centroids).region, route(places, centroids).region
 
 
 def _judge(
@@ -280,7 +312,10 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", choices=[*PARTS, "prompts"], default=[*PARTS, "prompts"])
     parser.add_argument("--mixtures", type=int, default=40)
     parser.add_argument("--splits", type=int, default=6)
+    parser.add_argument("--model", help="folder or name of a sentence-transformers model")
     options = parser.parse_args()
+    if options.model is not None:
+        EMBEDDER = create(load("coe.embedders", "sentence-transformers"), settings={"model": options.model})
     for part in options.parts:
         if part == "prompts":
             prompts(options.splits)

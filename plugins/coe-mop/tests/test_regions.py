@@ -9,6 +9,8 @@ from hypothesis.extra import numpy as arrays
 from mop_pupil import examples
 
 from coe.contracts import Embedder
+from coe_mop._answers import cut_by_answers
+from coe_mop._examples import Example
 from coe_mop._kmeans import clusterings, halves
 from coe_mop._regions import choose_regions, pick_demos, route, spread_out, telling_terms
 from coe_mop._space import fit_space
@@ -149,3 +151,21 @@ def test_a_place_does_not_depend_on_its_company(embedder: Embedder) -> None:
     np.testing.assert_allclose(together, alone, atol=2e-6)
     assert np.isfinite(together).all()
     assert space.place([], embedder).shape == (0, together.shape[1])
+
+
+def test_a_region_is_cut_where_answers_are_of_two_kinds_and_inputs_tell_which(
+    rng: np.random.Generator,
+) -> None:
+    points = rng.normal(size=(80, 4)).astype(np.float32)
+    points[40:, 0] += 2
+    long = [Example(f"say {at}", (f"a rather long answer, number {at} of forty",)) for at in range(40)]
+    short = [Example(f"say {at}", (f"{at}",)) for at in range(40)]
+    centre = points.mean(axis=0, keepdims=True)
+    assert len(cut_by_answers(points, centre, [*long, *short], rng)) == 2
+    mixed = [each for pair in zip(long, short, strict=True) for each in pair]
+    assert len(cut_by_answers(points, centre, mixed, rng)) == 1, "inputs do not tell which"
+    closed = [
+        Example(each.input, ("an entirely negative one" if at < 40 else "no",))
+        for at, each in enumerate(mixed)
+    ]
+    assert len(cut_by_answers(points, centre, closed, rng)) == 1, "two answers are not two tasks"

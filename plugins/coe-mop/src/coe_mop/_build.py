@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from coe.errors import DataError
+from coe_mop._answers import cut_by_answers
 from coe_mop._bundle import Bundle, Region
 from coe_mop._caller import Caller
 from coe_mop._examples import Example
@@ -21,6 +22,7 @@ from coe_mop._regions import (
     PENALTY_EXAMPLES,
     Choice,
     DemoOrder,
+    Routed,
     choose_regions,
     pick_demos,
     pick_near,
@@ -145,7 +147,7 @@ async def build(
     known = [examples[at] for at in order]
     points = everywhere[order]
     say("looking for regions")
-    choice = _partition(points, settings, rng)
+    choice = _partition(points, known, settings, rng)
     centroids = choice.clusters.centroids
     labels = route(points, centroids).region
     cut = len(order) if caller is None else max(int(_POOL_SHARE * len(order)), 1)
@@ -222,17 +224,27 @@ def _split(
     return order[cut:].tolist(), order[:cut].tolist()
 
 
-def _partition(points: NDArray[np.float32], settings: BuildSettings, rng: np.random.Generator) -> Choice:
+def _partition(
+    points: NDArray[np.float32], known: Sequence[Example], settings: BuildSettings, rng: np.random.Generator
+) -> Choice:
     fixed = 1 if settings.partition == "none" else settings.regions
     choice = choose_regions(points, rng, fixed=fixed, penalty_examples=settings.penalty_examples)
-    if settings.partition != "random":
+    if fixed is not None and settings.partition != "random":
         return choice
+    if settings.partition == "clusters":
+        centroids = cut_by_answers(points, choice.clusters.centroids, known, rng)
+        nearest = route(points, centroids)
+        clusters = Clusters(centroids, nearest.region, _inertia(nearest))
+        return replace(choice, clusters=clusters, split=choice.split + len(centroids) - choice.clusters.k)
     # Random regions: as many, around random examples instead of where inputs gather.
     k = choice.clusters.k
     drawn = points[rng.permutation(len(points))[:k]]
     nearest = route(points, drawn)
-    inertia = float((nearest.distance.astype(np.float64) ** 2).sum())
-    return Choice(Clusters(drawn, nearest.region, inertia), choice.curve, choice.penalty)
+    return Choice(Clusters(drawn, nearest.region, _inertia(nearest)), choice.curve, choice.penalty)
+
+
+def _inertia(nearest: Routed) -> float:
+    return float((nearest.distance.astype(np.float64) ** 2).sum())
 
 
 def _describe(

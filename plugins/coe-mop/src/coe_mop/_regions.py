@@ -113,7 +113,7 @@ def _cut_doubles(
     done: list[NDArray[np.int64]] = []
     while open_:
         own = open_.pop(0)
-        parts = _halved(points[own], rng, least) if len(open_) + len(done) + 1 < most else None
+        parts = halved(points[own], rng, least) if len(open_) + len(done) + 1 < most else None
         if parts is None:
             done.append(own)
         else:
@@ -123,8 +123,11 @@ def _cut_doubles(
     return lloyd(points, np.stack([points[own].mean(axis=0) for own in done]))
 
 
-def _halved(points: NDArray[np.float32], rng: np.random.Generator, least: int) -> NDArray[np.bool_] | None:
-    """bool[n], True for the second part; None if these are one."""
+def halved(points: NDArray[np.float32], rng: np.random.Generator, least: int) -> NDArray[np.bool_] | None:
+    """Cut points in two, each part with `least` or more: bool[n], True for the second part.
+
+    None where that takes off no more scatter than if all were one heap (see `_ONE_NORMAL`).
+    """
     if len(points) < 2 * least:
         return None
     *_, two = clusterings(points, 2, rng)

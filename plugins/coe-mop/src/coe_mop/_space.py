@@ -76,8 +76,8 @@ def fit_space(texts: Sequence[str], embedder: Embedder, rng: np.random.Generator
     sample: list[str] = [texts[int(at)] for at in picked]
     seen = (_spelling(sample) > 0).sum(axis=0)
     idf = (np.log((1 + len(sample)) / (1 + seen)) + 1).astype(np.float32)
-    shapes = _shape(sample)
-    mean, scale = shapes.mean(axis=0), shapes.std(axis=0) + np.float32(0.1)
+    looks = shapes(sample)
+    mean, scale = looks.mean(axis=0), looks.std(axis=0) + np.float32(0.1)
     whole = _side_by_side(sample, embedder, idf, mean, scale)
     centre = whole.mean(axis=0)
     axes = _components(whole - centre, _DIM, rng)
@@ -94,7 +94,7 @@ def _side_by_side(
     counts = _spelling(texts)
     spelling = np.where(counts > 0, 1 + np.log(np.maximum(counts, 1)), 0) * idf
     spelling /= np.maximum(np.linalg.norm(spelling, axis=1, keepdims=True), 1e-9)
-    shape = np.clip((_shape(texts) - shape_mean) / shape_scale, -3, 3) / np.sqrt(len(shape_mean))
+    shape = np.clip((shapes(texts) - shape_mean) / shape_scale, -3, 3) / np.sqrt(len(shape_mean))
     blocks = (spelling, embedder.embed(texts), shape)
     return np.hstack([block * weight for block, weight in zip(blocks, _WEIGHTS, strict=True)]).astype(
         np.float32
@@ -115,7 +115,7 @@ def _spelling(texts: Sequence[str]) -> NDArray[np.float32]:
     return counts
 
 
-def _shape(texts: Sequence[str]) -> NDArray[np.float32]:
+def shapes(texts: Sequence[str]) -> NDArray[np.float32]:
     """float32[n, 14]: length, words, lines, how much is digits, capitals, signs …, how its numbers go on."""
     return np.array([_facts(text[:_BYTES]) for text in texts], np.float32)
 
