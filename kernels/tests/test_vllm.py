@@ -58,14 +58,20 @@ def trial(model: Path, chosen: str, *options: str, weights: str = "same") -> Tri
     return read_trial(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def plain(model: Path) -> Trial:
+    """vLLM alone, not compiled."""
+    return trial(model, "off")
+
+
 def takes_over() -> bool:
     """Whether this machine's CPU has a kernel that the rule lets take over."""
     return best_isa(library(), Type.BFLOAT16) in (Isa.AMX, Isa.AVX512_BF16)
 
 
 @pytest.mark.parametrize("options", [("--reload",), ("--compile",)], ids=["reloaded", "compiled"])
-def test_vllm_runs_our_kernels_and_says_the_same(model: Path, options: tuple[str, ...]) -> None:
-    theirs = trial(model, "off", *[option for option in options if option == "--compile"])
+def test_vllm_runs_our_kernels_and_says_the_same(model: Path, plain: Trial, options: tuple[str, ...]) -> None:
+    theirs = trial(model, "off", "--compile") if "--compile" in options else plain
     ours = trial(model, "auto", *options)
     if not takes_over():
         assert ours.experts == theirs.experts
@@ -184,10 +190,10 @@ def test_operands_that_do_not_belong_together_are_refused(operands: tuple[torch.
         ops.fused_moe(x, *packed, weights[:8], ids[:8], 64, 4)
 
 
-def test_vllm_runs_weights_of_8_bits(model: Path) -> None:
+def test_vllm_runs_weights_of_8_bits(model: Path, plain: Trial) -> None:
     if best_isa(library(), Type.BFLOAT16) is Isa.PORTABLE:
         pytest.skip("this CPU has no vector kernels; the portable one is tried without vLLM")
-    ours, plain = trial(model, "auto", weights="int8"), trial(model, "off")
+    ours = trial(model, "auto", weights="int8")
     kernels = {layer["kernel"] for layer in ours.result["after"]["layers"]}
     assert kernels == {f"{best_isa(library(), Type.BFLOAT16).name} int8"}
     pairs = zip(ours.result["logprobs"], plain.result["logprobs"], strict=True)
