@@ -103,6 +103,7 @@ def test_a_model_loses_what_it_does_not_use_and_says_the_same(tmp_path: Path) ->
     rng = np.random.default_rng(0)
     words = [" ".join(f"w{token}" for token in rng.integers(0, 1000, 6)) for _ in range(20)]
     (tmp_path / "texts").write_text("\n".join(words))
+    (tmp_path / "smaller.random").mkdir()
     report = json.loads(
         run(model, "--out", out, "--keep", 6, "--texts", tmp_path / "texts", "--method", "mass", "--json")
     )
@@ -110,7 +111,7 @@ def test_a_model_loses_what_it_does_not_use_and_says_the_same(tmp_path: Path) ->
     assert read_model(out).experts == 6
     assert 0.5 < report["share"] < 1
     assert report["perplexity"] != report["pruned_perplexity"] != report["random_perplexity"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "smaller", "texts"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model", "smaller", "smaller.random", "texts"]
     # One text uses few experts: without the others the model says exactly the same of it.
     [row] = prune.tokens(model, ["w5 w6"])
     uses, before = prune.watch(model, [row], 2)
@@ -118,3 +119,20 @@ def test_a_model_loses_what_it_does_not_use_and_says_the_same(tmp_path: Path) ->
     assert all(kept_share(use, kept[name]) == 1 for name, use in uses.items())
     prune.write_smaller(model, tmp_path / "exact", kept)
     assert prune.score(tmp_path / "exact", [row]) == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.heavy
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_experts_that_are_stored_together_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed: run `make test-kernels`")
+    import torch
+    from safetensors.torch import save_file
+
+    from coe_kernels.engine import prune
+
+    model = tmp_path / "model"
+    model.mkdir()
+    save_file({"mlp.experts.gate_up_proj": torch.zeros(4, 2, 2)}, model / "model.safetensors")
+    with pytest.raises(DataError, match="stored together"):
+        prune.write_smaller(model, tmp_path / "out", {"mlp": [0, 1]})
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -87,14 +88,11 @@ def prune_command(
     kept = {name: METHODS[method](use, keep) for name, use in uses.items()}
     chance = {name: sorted(rng.permutation(facts.experts)[:keep].tolist()) for name in uses}
     engine.write_smaller(model, out, kept)
-    by_chance = out.with_name(out.name + ".random")
-    engine.write_smaller(model, by_chance, chance)
-    try:
+    # Beside the other one: what is for temporary files may be small, or memory.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.") as spare:
+        by_chance = Path(spare) / "random"
+        engine.write_smaller(model, by_chance, chance)
         scores = [engine.score(folder, test) for folder in (model, out, by_chance)]
-    finally:
-        for file in by_chance.iterdir():
-            file.unlink()
-        by_chance.rmdir()
     report = Report(
         method=method,
         experts=facts.experts,

@@ -3,8 +3,8 @@
 `mass` keeps those with the largest sum of router weights. `uncurl` first joins experts whose router logits go
 up and down together, until as many groups are left as are to be kept, and keeps the one of most mass of each:
 two experts that the router takes for each other cost two places by mass, and one here. Source: Sarkar et al.,
-"Revisiting SMoE Language Models by Evaluating Inefficiencies with Task Specific Expert Pruning", 2024: the
-idea of grouping by router logits; nothing is merged or trained here.
+"Revisiting SMoE Language Models by Evaluating Inefficiencies with Task Specific Expert Pruning", arXiv
+2409.01483: the idea of grouping by router logits; nothing is merged or trained here.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -63,18 +64,23 @@ def write_smaller(model: Path, out: Path, kept: dict[str, list[int]]) -> None:
         kept: numbers by the layer's name, of all layers equally many.
 
     Raises:
-        DataError: the checkpoint has no experts of these names.
+        DataError: the checkpoint has no experts of these names; nothing is written then.
     """
+    files = sorted(model.glob("*.safetensors"))
+    found = {expert[1] for file in files for name in _names(file) if (expert := _EXPERT.match(name))}
+    if missing := sorted(set(kept) - found):
+        raise DataError(
+            f"{model} has no tensors {missing[0]}.experts.0.…: experts that are stored together are not read"
+        )
     out.mkdir(parents=True)
     place = {layer: {old: new for new, old in enumerate(numbers)} for layer, numbers in kept.items()}
     where: dict[str, str] = {}
-    size, found = 0, set[str]()
-    for file in sorted(model.glob("*.safetensors")):
+    size = 0
+    for file in files:
         smaller: dict[str, torch.Tensor] = {}
         for name, tensor in load_file(file).items():
             expert, router = _EXPERT.match(name), _ROUTER.match(name)
             if expert and expert[1] in place:
-                found.add(expert[1])
                 if (number := place[expert[1]].get(int(expert[2]))) is not None:
                     smaller[f"{expert[1]}.experts.{number}.{expert[3]}"] = tensor
             elif router and router[1] in kept:
@@ -84,10 +90,6 @@ def write_smaller(model: Path, out: Path, kept: dict[str, list[int]]) -> None:
         save_file(smaller, out / file.name, {"format": "pt"})
         where |= dict.fromkeys(smaller, file.name)
         size += sum(tensor.numel() * tensor.element_size() for tensor in smaller.values())
-    if missing := sorted(set(kept) - found):
-        raise DataError(
-            f"{model} has no tensors {missing[0]}.experts.0.…: experts that are stored together are not read"
-        )
     for file in model.glob("*.json"):
         text = file.read_text()
         if file.name == "config.json":
@@ -97,6 +99,11 @@ def write_smaller(model: Path, out: Path, kept: dict[str, list[int]]) -> None:
         (out / file.name).write_text(text)
     for file in (*model.glob("*.jinja"), *model.glob("*.model"), *model.glob("merges.txt")):
         (out / file.name).write_bytes(file.read_bytes())
+
+
+def _names(file: Path) -> list[str]:
+    with safe_open(file, "pt") as tensors:
+        return list(tensors.keys())
 
 
 def _smaller_config(text: str, experts: int) -> str:
