@@ -56,9 +56,7 @@ def reason_against_triton(layer: LayerFacts) -> str | None:
     if layer.dtype not in ("bfloat16", "float16"):
         return f"the type is {layer.dtype}, and the Triton kernels are for bfloat16 and float16"
     if not layer.forced:
-        return (
-            "no GPU has been measured: `coe kernels bench` does it, and COE_KERNELS=force takes the kernels"
-        )
+        return "no GPU has been measured: `coe kernels bench --gpu` does it, and COE_KERNELS=force takes them"
     return None
 
 

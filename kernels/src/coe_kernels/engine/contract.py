@@ -28,7 +28,6 @@ NAMES = {
             *("output", "hidden_states", "w1", "w2", "topk_weights", "topk_ids", "activation", "expert_map"),
             *("workspace13", "workspace2", "apply_router_weight_on_input"),
         ),
-        "TritonExperts.moe_sum": ("input", "output"),
     },
     f"{_MOE}.fused_moe": {"try_get_optimal_moe_config": ("w1_shape", "w2_shape", "top_k", "dtype", "M")},
     f"{_MOE}.moe_align_block_size": {
@@ -42,6 +41,7 @@ NAMES = {
         ),
     },
     f"{_MOE}.oracle.unquantized": {"UnquantizedMoeBackend.CPU": ()},
+    "vllm._custom_ops": {"moe_sum": ("input", "output")},
     "vllm.model_executor.utils": {"replace_parameter": ("layer", "param_name", "new_tensor")},
     "vllm.model_executor.custom_op": {"op_registry_oot": ()},
     "vllm.platforms": {"current_platform": ()},
