@@ -1,7 +1,8 @@
 """What this machine's CPU does with a model's matrices in bfloat16, as one JSON document on stdout.
 
-Run as a script by a Python that has torch; it imports nothing of coe. Arguments: hidden size, threads. Where
-vLLM for a CPU is installed, its own products are measured, whose weights are packed beforehand; else torch's.
+Run as a script by a Python that has torch, with -I, so that this folder's modules are not found; it imports
+nothing of coe. Arguments: hidden size, threads. Where vLLM for a CPU is installed, its own products are measured,
+whose weights are packed beforehand; else torch's.
 Seconds are of the CPU: what others take of the machine meanwhile counts little.
 """
 
@@ -24,7 +25,6 @@ _CHAIN = 100
 
 def main() -> None:
     """Measure, and print it."""
-    sys.path.pop(0)  # our own folder, whose modules are nobody's business here
     torch: Any = importlib.import_module("torch")
     hidden, threads = int(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(threads)
