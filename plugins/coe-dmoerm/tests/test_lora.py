@@ -77,7 +77,7 @@ def test_the_real_model_learns_and_scores_the_same_after_a_reload(tmp_path: Path
     found = rewards(tmp_path / "model", data)
     assert accuracy(found, data) > 0.9
     command = [sys.executable, "-c", script, str(held), str(Path(__file__).parent), str(tmp_path / "model")]
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     np.testing.assert_allclose(json.loads(again.stdout), found, atol=1e-5)
 
 
