@@ -21,12 +21,10 @@ class RouterUse:
     """How a layer's router used its experts on some tokens.
 
     Attributes:
-        uses: int64[experts], how often each was among the chosen.
         mass: float64[experts], sums of the weights that they got.
         correlation: float64[experts, experts], of their logits.
     """
 
-    uses: NDArray[np.int64]
     mass: NDArray[np.float64]
     correlation: NDArray[np.float64]
 
@@ -45,7 +43,7 @@ def router_use(logits: NDArray[np.float64], top_k: int) -> RouterUse:
     scale = np.linalg.norm(centred, axis=0)
     scale[scale == 0] = 1.0
     correlation = (centred / scale).T @ (centred / scale)
-    return RouterUse(np.bincount(chosen.ravel(), minlength=exact.shape[1]), kept.sum(0), correlation)
+    return RouterUse(kept.sum(0), correlation)
 
 
 def by_mass(use: RouterUse, keep: int) -> list[int]:
