@@ -1,9 +1,9 @@
 """What this machine's CPU does with a model's matrices in bfloat16, as one JSON document on stdout.
 
 Run as a script by a Python that has torch, with -I, so that this folder's modules are not found; it imports
-nothing of coe. Arguments: hidden size, threads. Where vLLM for a CPU is installed, its own products are measured,
-whose weights are packed beforehand; else torch's.
-Seconds are of the CPU: what others take of the machine meanwhile counts little.
+nothing of coe. Arguments: hidden size, threads. Where vLLM for a CPU is installed, its own products are
+measured, whose weights are packed beforehand; else torch's. Seconds are of the CPU: what others take of the
+machine meanwhile counts little.
 """
 
 from __future__ import annotations
