@@ -73,6 +73,8 @@ def test_layers_that_are_left_out_are_dense() -> None:
         QWEN | {"num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3]}, "c"
     )
     assert model.sparse == (1, 5)
+    listed = sparse_model(QWEN | {"num_hidden_layers": 4, "moe_layer_freq": [0, 1, 1, 0]}, "c")
+    assert listed.sparse == (1, 2)
 
 
 @pytest.mark.parametrize(

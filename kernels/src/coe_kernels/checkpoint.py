@@ -95,7 +95,10 @@ def _is_sparse(config: Mapping[str, Any], layer: int) -> bool:
     if layer < int(config.get("first_k_dense_replace") or 0):
         return False
     step = int(config.get("decoder_sparse_step") or 1)
-    return (layer + 1) % step == 0 and layer % int(config.get("moe_layer_freq") or 1) == 0
+    frequency: Any = config.get("moe_layer_freq") or 1
+    if isinstance(frequency, list):  # 1 for each mixture, 0 for the others
+        return any(cast("list[int]", frequency)[layer : layer + 1])
+    return (layer + 1) % step == 0 and layer % int(frequency) == 0
 
 
 def _first(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
