@@ -16,6 +16,8 @@ from coe.config._references import unknown_expert
 from coe.config._yaml import Document, parse
 from coe.errors import ConfigError
 
+_OPEN_FILES = (Path("/dev"), Path("/dev/fd"))
+
 
 def load(path: Path | str, environ: Mapping[str, str]) -> Config:
     """Read a configuration file.
@@ -34,9 +36,11 @@ def load(path: Path | str, environ: Mapping[str, str]) -> Config:
 
 
 def folder_of(path: Path) -> Path:
-    """Where relative paths in a configuration start: its folder, or the working directory for a pipe."""
+    """Where relative paths in a configuration start: its folder; the working directory where it has none."""
     folder = path.absolute().parent
-    return Path.cwd() if folder.parts[1:2] in (("dev",), ("proc",)) else folder
+    # /dev/stdin, /dev/fd/3 and /proc/self/fd/3; /dev/shm is a folder like any other.
+    is_open_file = folder in _OPEN_FILES or folder.parts[1:2] == ("proc",)
+    return Path.cwd() if is_open_file else folder
 
 
 def read_text(path: Path) -> str:

@@ -55,6 +55,23 @@ def test_a_pipe_is_read_once_and_starts_in_the_working_directory(
         os.close(read)
 
 
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("/dev/stdin", None),
+        ("/dev/fd/63", None),
+        ("/proc/self/fd/0", None),
+        ("/dev/shm/coe.yaml", "/dev/shm"),
+        ("/dev/shm/team/coe.yaml", "/dev/shm/team"),
+        ("/etc/coe.yaml", "/etc"),
+        ("coe.yaml", None),
+    ],
+)
+def test_only_what_has_no_folder_starts_in_the_working_directory(path: str, folder: str | None) -> None:
+    expected = Path.cwd() if folder is None else Path(folder)
+    assert ConfigSource(Path(path)).parse(TEXT, {}).base_dir == expected
+
+
 def test_a_named_pipe_is_not_waited_for_again(tmp_path: Path) -> None:
     path = tmp_path / "pipe.yaml"
     os.mkfifo(path)
