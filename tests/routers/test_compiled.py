@@ -139,6 +139,8 @@ def test_what_does_not_fit_is_refused() -> None:
     for row in (-1, 2, 1 << 30):
         with pytest.raises(ValueError, match="out of range"):
             NATIVE.mean_of_rows(np.array([row], np.int32), vectors, scales)
+    with pytest.raises(ValueError, match="out of range"):
+        NATIVE.mean_of_rows(np.zeros(1, np.int32), vectors, scales.view(np.int8)[:3])  # not one whole scale
     with pytest.raises(ValueError, match="do not fit"):
         NATIVE.calibrate(np.ones(5, np.float32), np.ones(2, np.bool_), 3, 3, 1.0)
     for bad in (table[:-8], b""):

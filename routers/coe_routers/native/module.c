@@ -64,7 +64,7 @@ static PyObject *mean_of_rows(PyObject *self, PyObject *args) {
     Py_buffer rows, vectors, scales;
     if (!PyArg_ParseTuple(args, "y*y*y*", &rows, &vectors, &scales))
         return NULL;
-    Py_ssize_t dim = scales.len ? vectors.len / (scales.len / 4) : 0;
+    Py_ssize_t known = scales.len / 4, dim = known ? vectors.len / known : 0;
     PyObject *result = PyBytes_FromStringAndSize(NULL, dim * 4);
     if (result != NULL &&
         mean(rows.buf, rows.len / 4, &vectors, &scales, (float *)PyBytes_AsString(result), dim))

@@ -33,7 +33,7 @@ PyObject *token_table(PyObject *self, PyObject *vocabulary) {
     Py_ssize_t count = PySequence_Size(vocabulary);
     if (count < 0)
         return NULL;
-    if (count >= (Py_ssize_t)ROW_MASK) {
+    if (count > 1 << ROW_BITS) {
         PyErr_SetString(PyExc_ValueError, "the vocabulary has more than 2^20 tokens");
         return NULL;
     }
