@@ -124,8 +124,7 @@ class Gateway:
             status = await handler(scope, receive, send)
         except CoeError as error:
             status = error.status
-            note: Note | None = scope.get(NOTE)
-            lines = b"" if note is None else note.failure_lines(generation.built.engine.pool)
+            lines = _failure_lines(scope, generation)
             await respond(send, status, envelope(error), error_headers(error), lines)
         except ClientGone:
             status = 499
@@ -134,7 +133,8 @@ class Gateway:
         except Exception:  # noqa: BLE001
             _log.exception("request failed", extra={"path": path})
             status = 500
-            await self._refuse(send, status, "internal_error", "Internal error.")
+            lines = _failure_lines(scope, generation)
+            await self._refuse(send, status, "internal_error", "Internal error.", lines=lines)
         finally:
             generation.active -= 1
             if generation.retired and not generation.active:
@@ -154,10 +154,12 @@ class Gateway:
         self._draining = True
 
     @staticmethod
-    async def _refuse(send: Send, status: int, code: str, message: str, allow: str = "") -> None:
+    async def _refuse(
+        send: Send, status: int, code: str, message: str, allow: str = "", lines: bytes = b""
+    ) -> None:
         detail = ErrorDetail(message=message, type="invalid_request_error", param=None, code=code)
         headers = [JSON, (b"allow", allow.encode())] if allow else [JSON]
-        await respond(send, status, msgspec.json.encode(ErrorEnvelope(detail)), headers)
+        await respond(send, status, msgspec.json.encode(ErrorEnvelope(detail)), headers, lines)
 
     # --- small endpoints ---
 
@@ -209,3 +211,9 @@ class Gateway:
         described = document(self.serving.config, __version__)
         await respond(send, 200, msgspec.json.encode(described))
         return 200
+
+
+def _failure_lines(scope: Scope, generation: Generation) -> bytes:
+    """The `x-coe-*` headers of an error; nothing for a request that has no note."""
+    note: Note | None = scope.get(NOTE)
+    return b"" if note is None else note.failure_lines(generation.built.engine.pool)

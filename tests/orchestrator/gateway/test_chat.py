@@ -207,6 +207,20 @@ def test_when_nobody_answers_the_last_error_is_told(
     assert told == (("a", None) if fault is Fault.REJECTED else ("b", "a"))
 
 
+def test_a_defect_is_told_without_details_and_with_the_name_of_the_request(
+    gateway: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def defective(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(gateway.engine, "_ask", defective)
+    response = gateway.chat()
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in response.text
+    assert set(response.headers) >= HEADERS
+    assert response.headers["x-coe-expert"] == "a"
+
+
 def test_a_stream_that_never_ends_is_ended_at_the_deadline(start: Start) -> None:
     with FakeUpstream(Fault.ENDLESS) as upstream:
         gateway = start(
