@@ -14,11 +14,14 @@ def unless_ready(step: Coroutine[Any, Any, T], otherwise: Callable[[], None]) ->
     """The result of `step`. If it is not there at once, `otherwise` is called before it is waited for."""
     try:
         waits_for = step.send(None)
-        otherwise()
+        told = False
         while True:
             try:
+                if not told:
+                    told = True
+                    otherwise()
                 value = yield waits_for
-            # Whatever is raised where we wait, a cancellation above all, belongs to the step.
+            # Whatever is raised here, a cancellation above all, belongs to the step: it has begun.
             except BaseException as error:  # noqa: BLE001
                 waits_for = step.throw(error)
             else:

@@ -55,6 +55,22 @@ def test_a_cancellation_reaches_what_is_waited_for() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return ended
+        return list(ended)  # as it is now: the loop closes all generators when it ends
+
+    assert asyncio.run(go()) == ["closed"]
+
+
+def test_what_has_begun_ends_when_nothing_else_can_be_done_first() -> None:
+    async def go() -> list[str]:
+        ended = list[str]()
+        several = numbers(asyncio.Event(), ended)
+        await anext(several)
+
+        def otherwise() -> None:
+            raise ConnectionError("gone")
+
+        with pytest.raises(ConnectionError, match="gone"):
+            await unless_ready(several.__anext__(), otherwise)
+        return list(ended)  # as it is now: the loop closes all generators when it ends
 
     assert asyncio.run(go()) == ["closed"]
