@@ -39,7 +39,7 @@ def snapshot(metrics: Iterable[Metric]) -> list[Family]:
 
 
 def merged(snapshots: Iterable[Sequence[Family]]) -> list[Family]:
-    """Counts are added up, and so are gauges, but for those that tell of a state: the worst counts."""
+    """Counts and gauges are added up; of a state the worst counts, of `_SHARED` the newest."""
     families: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for family in (each for families in snapshots for each in families):
