@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +72,13 @@ class ConfigSource:
     @property
     def lasts(self) -> bool:
         """Whether it is a file, which may change and be read again. A pipe is empty after it was read."""
-        path = self.path
-        return path is not None and not (path.is_fifo() or path.is_char_device())
+        if self.path is None:
+            return False
+        try:
+            mode = self.path.stat().st_mode
+        except OSError:  # reading it says what is wrong
+            return True
+        return not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode))
 
     def read_again(self) -> str:
         """The text as it is now, for a server that has read it before. Raises `ConfigError`."""

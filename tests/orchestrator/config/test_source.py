@@ -33,6 +33,14 @@ def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
         ConfigSource(tmp_path / "gone.yaml").read()
 
 
+def test_a_file_that_can_no_longer_be_looked_at_is_an_error_that_names_it(tmp_path: Path) -> None:
+    # Too long a name is refused even where root may do anything.
+    source = ConfigSource(tmp_path / ("x" * 300))
+    assert source.lasts
+    with pytest.raises(ConfigError, match="cannot be read"):
+        source.read_again()
+
+
 def test_without_a_file_it_is_the_embedded_default() -> None:
     source = ConfigSource()
     assert source.parse(source.read()) == embedded_default()
