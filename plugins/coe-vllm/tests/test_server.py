@@ -144,6 +144,20 @@ def test_a_killed_server_comes_back() -> None:
     with_expert(check, launched())
 
 
+def test_nobody_waits_for_a_server_that_died() -> None:
+    async def check(expert: VllmExpert) -> None:
+        await expert.start()
+        server = expert.backend.server  # type: ignore[attr-defined]
+        os.kill(server.pid, signal.SIGKILL)
+        await until(lambda: expert.backend.status.state == "starting")
+        with pytest.raises(ExpertUnavailable, match=r"signal SIGKILL; it is being started again"):
+            await answer(expert, "now")
+        await until(lambda: expert.awake)
+        assert await answer(expert, "again") == "base: again"
+
+    with_expert(check, launched(args={"delay_s": 2}))
+
+
 def test_a_killed_keeper_takes_the_server_with_it() -> None:
     async def check(expert: VllmExpert) -> None:
         await expert.start()

@@ -59,6 +59,7 @@ class Server:
         self._phase = ""
         self._began_s = 0.0
         self._failure = ""
+        self._reviving = False
         self._closed = False
 
     @property
@@ -84,9 +85,17 @@ class Server:
     async def start(self) -> None:
         """Launch it and wait until it is ready; whoever calls meanwhile waits for the same start.
 
+        One that died is started again without callers: they may have somebody else to turn to.
+
         Raises:
-            StartFailed: it ended, was not ready in time, or failed a moment ago; the message says why.
+            StartFailed: it ended, was not ready in time, failed a moment ago, or has died and is not back
+                yet; the message says why.
         """
+        if self._reviving and not self.running:
+            raise StartFailed(f"{self._failure}; it is being started again")
+        await self._launched()
+
+    async def _launched(self) -> None:
         if self.running:
             return
         if self._closed:
@@ -188,11 +197,15 @@ class Server:
         self._failure = how
         _log.warning("vllm died: expert=%s how=%s", self._name, how)
         self._backoff.failed(loop.time(), served_s=loop.time() - since_s)
-        while not self._closed and not self.running:
-            await asyncio.sleep(self._backoff.wait_s(loop.time()))
-            # A failure is noted for the requests that come meanwhile.
-            with contextlib.suppress(StartFailed):
-                await self.start()
+        self._reviving = True
+        try:
+            while not self._closed and not self.running:
+                await asyncio.sleep(self._backoff.wait_s(loop.time()))
+                # A failure is noted for the requests that come meanwhile.
+                with contextlib.suppress(StartFailed):
+                    await self._launched()
+        finally:
+            self._reviving = False
 
     async def _death(self, process: Process) -> str:
         """How it died. vLLM's API process outlives its engine: then /health fails for good."""
