@@ -71,7 +71,7 @@ def test_the_real_model_learns_and_scores_the_same_after_a_reload(tmp_path: Path
         "import sys; sys.path.insert(0, sys.argv[2]); from test_lora import *; "
         "data = read_data([Path(sys.argv[1])]); print(json.dumps(list(rewards(Path(sys.argv[3]), data))))"
     )
-    trained(REAL, lessons, tmp_path / "model", steps=20, rate=1e-3)
+    trained(REAL, lessons, tmp_path / "model", steps=10, rate=1e-3)
     held = write(tmp_path / "held.jsonl", pairs(12, seed=5))
     data = read_data([held])
     found = rewards(tmp_path / "model", data)
