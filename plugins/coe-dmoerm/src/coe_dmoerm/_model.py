@@ -22,6 +22,7 @@ from coe_dmoerm._heads import (
 )
 from coe_dmoerm._items import UNNAMED, Data
 from coe_dmoerm._length import length_slope
+from coe_dmoerm._libraries import library
 from coe_dmoerm._reader import Raw, read_raw
 from coe_dmoerm._scored import Scored
 from coe_dmoerm._tasks import TaskRouter, fit_router, routed
@@ -133,19 +134,23 @@ def train(
     Raises:
         DataError: a task has nothing to learn from.
     """
-    say("reading answers")
-    raw = read_raw(data.items, embedder) if raw is None else raw
-    tasks = data.tasks if settings.outer else (UNNAMED,)
-    own = [item.task or UNNAMED for item in data.items]
-    scorers: dict[str, TaskScorer] = {}
-    for task in tasks:
-        say(f"training `{task}`")
-        rows = [row for row, name in enumerate(own) if not settings.outer or name == task]
-        lesson = lesson_of(data.take(rows), raw.take(np.array(rows)), task)
-        scorers[task] = train_scorer(lesson if settings.inner else without_capabilities(lesson), settings)
-    say("telling tasks apart")
-    router = fit_router(data.items, tasks, own if settings.outer else [UNNAMED] * len(own), settings.seed)
-    return RewardModel(router, scorers)
+    # Threads of BLAS that wait for each other spin. What they multiply here is small: beside other work two of
+    # them took more than twice as long as one. Only what is loaded can be limited.
+    library("sklearn.linear_model")
+    with library("threadpoolctl").threadpool_limits(limits=1):
+        say("reading answers")
+        raw = read_raw(data.items, embedder) if raw is None else raw
+        tasks = data.tasks if settings.outer else (UNNAMED,)
+        own = [item.task or UNNAMED for item in data.items]
+        scorers: dict[str, TaskScorer] = {}
+        for task in tasks:
+            say(f"training `{task}`")
+            rows = [row for row, name in enumerate(own) if not settings.outer or name == task]
+            lesson = lesson_of(data.take(rows), raw.take(np.array(rows)), task)
+            scorers[task] = train_scorer(lesson if settings.inner else without_capabilities(lesson), settings)
+        say("telling tasks apart")
+        router = fit_router(data.items, tasks, own if settings.outer else [UNNAMED] * len(own), settings.seed)
+        return RewardModel(router, scorers)
 
 
 def train_scorer(lesson: Lesson, settings: TrainSettings) -> TaskScorer:
