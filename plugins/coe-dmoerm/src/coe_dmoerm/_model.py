@@ -134,8 +134,8 @@ def train(
     Raises:
         DataError: a task has nothing to learn from.
     """
-    # Threads of BLAS that wait for each other spin. What they multiply here is small: beside other work two of
-    # them took more than twice as long as one. Only what is loaded can be limited.
+    # Threads of BLAS that wait for each other spin. What they multiply here is small: beside other work two
+    # of them took more than twice as long as one. Only what is loaded can be limited.
     library("sklearn.linear_model")
     with library("threadpoolctl").threadpool_limits(limits=1):
         say("reading answers")
