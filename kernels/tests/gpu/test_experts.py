@@ -40,11 +40,11 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> CoeTritonExperts:
         RoutingMethodType,
     )
 
-    from coe_kernels.engine.gpu import experts as experts_module
+    from coe_kernels.engine.gpu import layer
     from coe_kernels.engine.gpu.experts import CoeTritonExperts
 
     # vLLM's choice of a tile asks for the GPU's name.
-    monkeypatch.setattr(experts_module, "try_get_optimal_moe_config", lambda *_: TILE)
+    monkeypatch.setattr(layer, "try_get_optimal_moe_config", lambda *_: TILE)
     config = FusedMoEConfig(
         num_experts=EXPERTS,
         experts_per_token=TOP_K,
@@ -161,13 +161,12 @@ def test_without_a_compiler_the_gpu_kernels_are_chosen_all_the_same(monkeypatch:
 
 @pytest.mark.parametrize("tokens", [3, 20])
 def test_what_the_benchmark_times_is_the_layer(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vllm.model_executor.layers.fused_moe import fused_moe
-
     from coe_kernels.engine import bench
+    from coe_kernels.engine.gpu import layer as layer_module
     from coe_kernels.engine.gpu.bench import our_layer
     from coe_kernels.roofline import Shape
 
-    monkeypatch.setattr(fused_moe, "try_get_optimal_moe_config", lambda *_: TILE)
+    monkeypatch.setattr(layer_module, "try_get_optimal_moe_config", lambda *_: TILE)
     shape = Shape(hidden=HIDDEN, intermediate=INTERMEDIATE, experts=EXPERTS, top_k=TOP_K)
     generator = torch.Generator().manual_seed(0)
     layer = bench.weights(shape, generator)

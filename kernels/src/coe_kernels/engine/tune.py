@@ -13,6 +13,7 @@ from vllm.model_executor.layers.fused_moe.fused_moe import fused_experts
 
 from coe.errors import PluginError
 from coe_kernels import reference, tuned
+from coe_kernels.engine.gpu.timing import captured, timed
 from coe_kernels.roofline import Shape
 
 ROUTINGS = 4
@@ -80,21 +81,7 @@ def _time(calls: list[Callable[[], torch.Tensor]], config: Mapping[str, int]) ->
 
     with override_config(dict(config)):
         try:
-            for call in calls:
-                call()
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                for call in calls:
-                    call()
+            graph = captured(calls)
         except OutOfResources:
             return None
-    times: list[float] = []
-    for _ in range(REPEATS):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(1000 * start.elapsed_time(end) / len(calls))
-    return statistics.median(times)
+    return statistics.median(timed(graph.replay) for _ in range(REPEATS)) / len(calls)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import torch
 from coe.errors import PluginError
 from coe_kernels import reference
 from coe_kernels.engine.bench import LAYERS, ROUTINGS, Row, weights
-from coe_kernels.engine.gpu.around import grouping, sum_slots
-from coe_kernels.engine.gpu.launch import FEW_TOKENS, decode, grouped
+from coe_kernels.engine.gpu.launch import FEW_TOKENS
+from coe_kernels.engine.gpu.timing import captured, timed
 from coe_kernels.roofline import Device, Shape, floor
 
 READ_BYTES = 1 << 30
@@ -88,8 +89,8 @@ def measure_device() -> Device:
     """The GPU's memory bandwidth and bfloat16 matrix rate, by reading 1 GB and a product of 8,192³."""
     memory = torch.ones(READ_BYTES // 4, device="cuda")
     square = torch.ones(PRODUCT, PRODUCT, dtype=torch.bfloat16, device="cuda")
-    read = min(_timed(memory.sum) for _ in range(5))
-    product = min(_timed(lambda: square @ square) for _ in range(5))
+    read = min(timed(memory.sum) for _ in range(5))
+    product = min(timed(lambda: square @ square) for _ in range(5))
     return Device(bytes_per_us=READ_BYTES / read, flops_per_us=2 * PRODUCT**3 / product)
 
 
@@ -97,22 +98,17 @@ def our_layer(
     x: torch.Tensor, shape: Shape, *, upcast: bool = False
 ) -> Callable[[Layer, RoutingOnDevice], torch.Tensor]:
     """Our layer as vLLM's class runs it, grouping and the last sum included."""
-    from vllm.model_executor.layers.fused_moe.fused_moe import try_get_optimal_moe_config
+    from coe_kernels.engine.gpu.layer import run_layer  # vLLM's Triton is not there on a CPU
 
     tokens = x.shape[0]
     inner = torch.empty((tokens * shape.top_k, shape.intermediate), dtype=x.dtype, device=x.device)
-    answers = torch.empty((tokens, shape.top_k, shape.hidden), dtype=x.dtype, device=x.device)
+    answers = None
+    if tokens > FEW_TOKENS:
+        answers = torch.empty((tokens, shape.top_k, shape.hidden), dtype=x.dtype, device=x.device)
     out = torch.empty_like(x)
 
     def call(layer: Layer, routing: RoutingOnDevice) -> torch.Tensor:
-        (w13, w2), (router_weights, ids) = layer, routing
-        if tokens <= FEW_TOKENS:
-            decode(out, x, w13, w2, router_weights, ids, inner)
-            return out
-        config = try_get_optimal_moe_config(w13.size(), w2.size(), shape.top_k, None, tokens)
-        groups = grouping(ids, config["BLOCK_SIZE_M"], shape.experts)
-        grouped(answers, x, w13, w2, router_weights, groups, inner, config, upcast=upcast)
-        sum_slots(answers, out)
+        run_layer(out, x, *layer, *routing, inner, answers, upcast=upcast)
         return out
 
     return call
@@ -125,15 +121,7 @@ def _vllm_layer(x: torch.Tensor) -> Callable[[Layer, RoutingOnDevice], torch.Ten
 
 
 def _graph(call: Any, layers: Sequence[Any], routings: Sequence[RoutingOnDevice]) -> torch.cuda.CUDAGraph:
-    pairs = [(layers[turn % LAYERS], routings[turn]) for turn in range(ROUTINGS)]
-    for pair in pairs:
-        call(*pair)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for pair in pairs:
-            call(*pair)
-    return graph
+    return captured([partial(call, layers[turn % LAYERS], routings[turn]) for turn in range(ROUTINGS)])
 
 
 def _turns(graphs: Sequence[torch.cuda.CUDAGraph], seconds: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -141,14 +129,5 @@ def _turns(graphs: Sequence[torch.cuda.CUDAGraph], seconds: float) -> np.ndarray
     times: list[list[float]] = []
     until = time.monotonic() + seconds
     while len(times) < 5 or time.monotonic() < until:
-        times.append([_timed(graph.replay) / ROUTINGS for graph in graphs])
+        times.append([timed(graph.replay) / ROUTINGS for graph in graphs])
     return np.array(times).T
-
-
-def _timed(call: Callable[[], object]) -> float:
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    start.record()
-    call()
-    end.record()
-    end.synchronize()
-    return 1000 * start.elapsed_time(end)

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from vllm.model_executor.layers.fused_moe.activation import MoEActivation
 from vllm.model_executor.layers.fused_moe.experts.triton_moe import TritonExperts
-from vllm.model_executor.layers.fused_moe.fused_moe import try_get_optimal_moe_config
 from vllm.model_executor.layers.fused_moe.utils import _resize_cache
 
-from coe_kernels.engine.gpu.around import grouping, sum_slots
-from coe_kernels.engine.gpu.launch import FEW_TOKENS, decode, grouped
+from coe_kernels.engine.gpu.launch import FEW_TOKENS
+from coe_kernels.engine.gpu.layer import run_layer
 
 
 class CoeTritonExperts(TritonExperts):
@@ -73,15 +72,19 @@ class CoeTritonExperts(TritonExperts):
                 apply_router_weight_on_input,
             )
             return
-        (tokens, top_k), (experts, hidden, intermediate) = topk_ids.shape, w2.shape
+        (tokens, top_k), (_, hidden, intermediate) = topk_ids.shape, w2.shape
+        few = tokens <= FEW_TOKENS
         # `output` may lie within workspace13: nothing is read from there when it is written.
-        if tokens <= FEW_TOKENS:
-            inner = _resize_cache(workspace2, (tokens * top_k, intermediate))
-            decode(output, hidden_states, w1, w2, topk_weights, topk_ids, inner)
-            return
-        config = try_get_optimal_moe_config(w1.size(), w2.size(), top_k, None, tokens)
-        inner = _resize_cache(workspace13, (tokens * top_k, intermediate))
-        answers = _resize_cache(workspace2, (tokens, top_k, hidden))
-        groups = grouping(topk_ids, config["BLOCK_SIZE_M"], experts)
-        grouped(answers, hidden_states, w1, w2, topk_weights, groups, inner, config, upcast=self.upcast)
-        sum_slots(answers, output)
+        inner = _resize_cache(workspace2 if few else workspace13, (tokens * top_k, intermediate))
+        answers = None if few else _resize_cache(workspace2, (tokens, top_k, hidden))
+        run_layer(
+            output,
+            hidden_states,
+            w1,
+            w2,
+            topk_weights,
+            topk_ids,
+            inner,
+            answers,
+            upcast=self.upcast,
+        )
