@@ -137,3 +137,12 @@ def test_what_is_no_record_is_named(tmp_path: Path) -> None:
         path.write_text(json.dumps(row) + "\n")
         with pytest.raises(DataError, match=said):
             list(outcomes_of(path))
+
+
+@pytest.mark.parametrize(
+    ("score", "said"), [(1.5, "0 to 1, found 1.5"), (float("nan"), "a number, found nan")]
+)
+def test_a_score_that_is_none_is_refused(tmp_path: Path, score: float, said: str) -> None:
+    row = {"prompt": "?", "scores": {"a": score, "b": 0.5}, "rewards": {"a": 1.0, "b": 0.0}}
+    with pytest.raises(DataError, match=rf"`scores\.a` must be {said}"):
+        read_answered([write(tmp_path / "bad.jsonl", [row])], ["a", "b"], None)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from coe.errors import DataError
+from coe_dmoerm._bradley_terry import sigmoid
 from coe_dmoerm._calibrate import Answered
 from coe_dmoerm._items import Item, rows_of
 from coe_dmoerm._scored import Scorer
@@ -33,6 +34,8 @@ def read_answered(paths: Sequence[Path], experts: Sequence[str], scorer: Scorer 
     for path in paths:
         for where, row in rows_of(path):
             given = _numbers(row, "scores", where)
+            if wrong := [name for name, score in given.items() if not 0 <= score <= 1]:
+                raise DataError(f"{where}: `scores.{wrong[0]}` must be 0 to 1, found {given[wrong[0]]!r}.")
             said = _numbers(row, "rewards", where) if scorer is None else {}
             texts = {} if scorer is None else _texts(row, "answers", where)
             if not all(name in given and (name in said or name in texts) for name in experts):
@@ -86,7 +89,7 @@ def outcomes_of(path: Path) -> Iterator[dict[str, Any]]:
         if len(experts) < 2 or not isinstance(row.get("prompt"), str):
             continue
         won = [
-            _mean([_sigmoid(own - other) for name, other, _ in rewards if name != mine])
+            _mean(sigmoid(np.array([own - other for name, other, _ in rewards if name != mine])).tolist())
             for mine, own, _ in rewards
         ]
         found: dict[str, Any] = {"prompt_id": row["id"], "prompt": row["prompt"]}
@@ -111,10 +114,6 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _sigmoid(value: float) -> float:
-    return math.exp(-np.logaddexp(0.0, -value))
-
-
 def _object(row: Mapping[str, Any], field: str, where: str) -> Mapping[str, Any]:
     value: Any = row.get(field)
     if not isinstance(value, dict):
@@ -125,7 +124,7 @@ def _object(row: Mapping[str, Any], field: str, where: str) -> Mapping[str, Any]
 def _numbers(row: Mapping[str, Any], field: str, where: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in _object(row, field, where).items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise DataError(f"{where}: `{field}.{name}` must be a number, found {value!r}.")
         found[name] = float(value)
     return found

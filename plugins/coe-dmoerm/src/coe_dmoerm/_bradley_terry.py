@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def loss_and_slope(margins: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Mean loss of margins float64[m], and its derivative by each of them."""
     loss = float(np.logaddexp(0, -margins).mean())
-    return loss, -_sigmoid(-margins) / len(margins)
+    return loss, -sigmoid(-margins) / len(margins)
 
 
 def fit_linear(differences: Any, l2: float, start: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -64,5 +64,6 @@ def fit_rewards(rows: Any, pairs: NDArray[np.int64], l2: float) -> NDArray[np.fl
     return np.asarray(found.x, np.float64)
 
 
-def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities, float64 of the same shape, that the better of pairs with these margins is preferred."""
     return np.exp(-np.logaddexp(0, -values))

@@ -18,8 +18,6 @@ from coe_dmoerm._tasks import TaskRouter
 from coe_dmoerm.lora import _model as lora
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from coe.contracts import Embedder
     from coe_dmoerm._items import Item
 
@@ -72,10 +70,7 @@ def write_model(
     Raises:
         ArtifactError: it cannot be written there.
     """
-    tensors: dict[str, NDArray[Any]] = {
-        "router.weights": model.router.weights,
-        "router.bias": model.router.bias,
-    }
+    tensors = model.router.tensors()
     about: dict[str, Any] = {
         "backbone": BACKBONE,
         "algorithm": ALGORITHM,
@@ -141,7 +136,7 @@ def _features(
         )
         for task, facts in sorted(about["scorers"].items(), key=lambda each: each[1]["number"])
     }
-    router = TaskRouter(tuple(about["tasks"]), saved.tensors["router.weights"], saved.tensors["router.bias"])
+    router = TaskRouter.of(about["tasks"], saved.tensors)
     kind, fingerprint = str(about["embedder"]), str(about["fingerprint"])
     made = embedder(kind, {})
     if made.fingerprint != fingerprint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,15 @@ class TaskRouter:
     tasks: tuple[str, ...]
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What is saved of it beside `tasks`."""
+        return {"router.weights": self.weights, "router.bias": self.bias}
+
+    @classmethod
+    def of(cls, tasks: Sequence[str], tensors: Mapping[str, NDArray[Any]]) -> TaskRouter:
+        """From `tensors()`. Raises `KeyError` where one is missing."""
+        return cls(tuple(tasks), tensors["router.weights"], tensors["router.bias"])
 
     def probabilities(self, items: Sequence[Item]) -> NDArray[np.float32]:
         """float32[n, t]."""

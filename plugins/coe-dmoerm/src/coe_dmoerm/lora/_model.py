@@ -18,8 +18,6 @@ from coe_dmoerm.lora._base import Base, fingerprint
 from coe_dmoerm.lora._train import LoraSettings, LoraTask, train_lora
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from coe_dmoerm._items import Data, Item
 
 BACKBONE = "lora"
@@ -108,10 +106,7 @@ def write_lora(path: Path, model: LoraModel, folder: Path, training: Mapping[str
     Raises:
         ArtifactError: it cannot be written there.
     """
-    tensors: dict[str, NDArray[Any]] = {
-        "router.weights": model.router.weights,
-        "router.bias": model.router.bias,
-    }
+    tensors = model.router.tensors()
     about: dict[str, Any] = {
         "backbone": BACKBONE,
         "algorithm": ALGORITHM,
@@ -175,5 +170,5 @@ def read_lora(path: Path, saved: Saved, base: Path | None) -> LoraModel:
             aggregator_of(within(saved.tensors, f"{number}.aggregator.")),
             float(facts["length_slope"]),
         )
-    router = TaskRouter(tuple(about["tasks"]), saved.tensors["router.weights"], saved.tensors["router.bias"])
+    router = TaskRouter.of(about["tasks"], saved.tensors)
     return LoraModel(router, scorers, model)
