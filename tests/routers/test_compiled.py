@@ -20,7 +20,7 @@ from coe_routers.classifiers._calibrated import classification, classification_i
 from coe_routers.classifiers._scorer import scorer
 from coe_routers.features import BUCKETS, Encoder, StaticEmbedder
 from coe_routers.features._static import mean_in_numpy, mean_of_rows
-from coe_routers.features._token_rows import TokenRows
+from coe_routers.features._token_rows import CompiledTokenRows, TokenRows
 
 HAS_COMPILER = (
     any(map(shutil.which, ("cc", "gcc", "clang")))
@@ -183,3 +183,10 @@ def test_the_built_in_vectors_are_read_in_place() -> None:
     vectors = StaticEmbedder.load()._vectors
     assert not vectors.flags.owndata
     assert vectors.flags.c_contiguous
+
+
+@needs_native
+def test_a_vocabulary_too_large_for_the_table_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(small_embedder().token_rows, CompiledTokenRows)
+    monkeypatch.setattr(CompiledTokenRows, "MOST", 7)
+    assert isinstance(small_embedder().token_rows, TokenRows)

@@ -44,7 +44,10 @@ class StaticEmbedder:
         fingerprint: str,
     ) -> None:
         self._vocabulary = vocabulary
-        self._tokens = TokenRows(vocabulary) if NATIVE is None else CompiledTokenRows(NATIVE, vocabulary)
+        if NATIVE is None or len(vocabulary) > CompiledTokenRows.MOST:
+            self._tokens = TokenRows(vocabulary)
+        else:
+            self._tokens = CompiledTokenRows(NATIVE, vocabulary)
         self._vectors = vectors
         self._scales = scales
         self._fingerprint = fingerprint

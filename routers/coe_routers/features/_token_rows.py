@@ -36,8 +36,10 @@ class TokenRows:
     vocabularies begin with what is frequent. Every other word goes through `WordPiece`.
 
     Args:
-        vocabulary: the token of each row, at most 2^20.
+        vocabulary: the token of each row, at most `MOST`.
     """
+
+    MOST = 1 << 20
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         rows = {token: row for row, token in enumerate(vocabulary)}
@@ -75,8 +77,10 @@ class CompiledTokenRows:
 
     Args:
         native: the compiled loops.
-        vocabulary: the token of each row, at most 2^20.
+        vocabulary: the token of each row, at most `MOST`.
     """
+
+    MOST = 1 << 20
 
     def __init__(self, native: Native, vocabulary: Sequence[str]) -> None:
         rows = {token: row for row, token in enumerate(vocabulary)}

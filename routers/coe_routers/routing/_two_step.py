@@ -113,7 +113,7 @@ class TwoStepRouter:
             reason=reason,
             category=category,
             probabilities=top,
-            uncertainty=int(uncertainty * 1e4 + 0.5) / 1e4,
+            uncertainty=_four_digits(uncertainty),
             revision=self._revision,
         )
 
@@ -141,8 +141,12 @@ class TwoStepRouter:
 def _top(categories: Sequence[str], values: Sequence[float]) -> tuple[tuple[str, float], ...]:
     """The most probable categories; equal ones in the classifier's order."""
     order = sorted(range(len(values)), key=values.__getitem__, reverse=True)[:_TOP_CATEGORIES]
-    # Four digits, in a third of the time of `round`, which writes the number down to do so.
-    return tuple([(categories[index], int(values[index] * 1e4 + 0.5) / 1e4) for index in order])
+    return tuple([(categories[index], _four_digits(values[index])) for index in order])
+
+
+def _four_digits(value: float) -> float:
+    """Of a number of 0 or more, in a third of the time of `round`, which writes it down to do so."""
+    return int(value * 1e4 + 0.5) / 1e4
 
 
 def _first(expert: str, ranked: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
