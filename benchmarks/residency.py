@@ -60,6 +60,8 @@ def journal(path: Path, rate_per_s: float) -> list[Call]:
     calls = [Call(record["time"], record["chosen"]) for record in records if record["chosen"]]
     calls.sort(key=lambda call: call.at_s)
     first_s, spanned_s = calls[0].at_s, calls[-1].at_s - calls[0].at_s
+    if not spanned_s:
+        raise SystemExit(f"{path}: all requests came at one time")
     stretch = len(calls) / rate_per_s / spanned_s
     return [Call((call.at_s - first_s) * stretch, call.expert) for call in calls]
 
